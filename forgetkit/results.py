@@ -1,0 +1,193 @@
+"""Results: metrics with n and interval, or null with the reason; thresholds and the verdict.
+
+A metric is judged by fixed rules that are part of the configuration before the run. A metric
+that could not be computed cannot pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from forgetkit import schema
+from forgetkit.errors import InputError
+from forgetkit.files import read_json, write_json
+
+Outcome = Literal["pass", "marginal", "fail"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with its sample size and 95 % interval, or null with the reason.
+
+    Attributes:
+        value: the number, or None.
+        n: how many records it was computed from.
+        low: lower end of the interval, or None.
+        high: upper end of the interval, or None.
+        reason: why the value is None; empty otherwise.
+    """
+
+    value: float | None
+    n: int = 0
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+ABSENT = Estimate(None, reason="not measured")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric before and after, with its control, its threshold and its verdict.
+
+    Attributes:
+        name: the name in `forgetkit list metrics`, with `_unseen` for probes not trained on.
+        split: the split it was computed on.
+        better: lower, higher or none (reported, not judged).
+        before: on the target model.
+        after: on the unlearned model.
+        control: on text never trained on (or of the retain model).
+        threshold: the rule in words, with the numbers filled in; empty when not judged.
+        verdict: pass, marginal, fail, or None when it is not judged.
+        version: raised when the definition changes.
+    """
+
+    name: str
+    split: str
+    better: Literal["lower", "higher", "none"]
+    before: Estimate = ABSENT
+    after: Estimate = ABSENT
+    control: Estimate = ABSENT
+    threshold: str = ""
+    verdict: Outcome | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything `evaluate` found: the content of `results.json`.
+
+    Attributes:
+        metrics: in the order they are shown.
+        verdict: the whole run's, or None when nothing is judged.
+        models: role (`before`, `after`) to name and digest.
+        configuration: the resolved settings, thresholds among them.
+        provenance: versions, seed, digests of the inputs, command.
+        pairs: per-example values (before and after) for the pictures and the worst-first table.
+        notes: what was not done and why.
+    """
+
+    metrics: tuple[Metric, ...]
+    verdict: Outcome | None
+    models: Mapping[str, Mapping[str, str]]
+    configuration: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    pairs: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    schema: str = field(default=schema.RESULTS)
+
+    def metric(self, name: str) -> Metric:
+        """Return a metric by name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(name)
+
+    def save(self, path: Path) -> None:
+        """Write `results.json`."""
+        write_json(path, asdict(self))
+
+
+def load_results(path: Path) -> Results:
+    """Read `results.json`.
+
+    Raises:
+        InputError: it is missing, or not of this schema.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != schema.RESULTS:
+        raise InputError("is no results file", where=str(path), mend="Run `forgetkit evaluate`.")
+    metrics = tuple(_metric(row) for row in content.pop("metrics"))
+    return Results(metrics=metrics, **content)
+
+
+def _metric(row: dict[str, Any]) -> Metric:
+    values: dict[str, Any] = {
+        k: Estimate(**v) if isinstance(v, dict) else v for k, v in row.items()
+    }
+    return Metric(**values)
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a rate (Wilson 1927).
+
+    >>> [round(x, 3) for x in wilson(0, 20)]
+    [0.0, 0.161]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def rate(hits: Sequence[bool], least: int = 20) -> Estimate:
+    """Return a rate with n and interval; null on fewer than `least` records."""
+    n = len(hits)
+    if n < least:
+        return Estimate(None, n, reason=f"fewer than {least} probes")
+    low, high = wilson(sum(hits), n)
+    return Estimate(sum(hits) / n, n, low, high)
+
+
+def mean(values: Sequence[float], seed: int, draws: int = 1000) -> Estimate:
+    """Return a mean with a seeded bootstrap interval (percentile, 95 %); null when empty."""
+    import numpy as np
+
+    from forgetkit.seeds import generator
+
+    n = len(values)
+    if n == 0:
+        return Estimate(None, 0, reason="no records")
+    array = np.asarray(values, dtype=np.float64)
+    picks = generator(seed, "bootstrap").integers(0, n, size=(draws, n))
+    low, high = np.quantile(array[picks].mean(axis=1), [0.025, 0.975])
+    return Estimate(float(array.mean()), n, float(low), float(high))
+
+
+def judged(metric: Metric, limit: float, fail: float | None, rule: str) -> Metric:
+    """Return the metric with its threshold and verdict.
+
+    Args:
+        metric: the metric; its `after` value is compared.
+        limit: the value it must reach (at most for lower, at least for higher).
+        fail: the value beyond which it fails; between is marginal. None: no such zone.
+        rule: the threshold in words.
+    """
+    value = metric.after.value
+    if value is None:
+        return replace(metric, threshold=rule, verdict="fail")
+    sign = -1.0 if metric.better == "higher" else 1.0
+    passed = sign * value <= sign * limit + 1e-12
+    failed = not passed and (fail is None or sign * value > sign * fail)
+    return replace(
+        metric, threshold=rule, verdict="pass" if passed else "fail" if failed else "marginal"
+    )
+
+
+def overall(metrics: Sequence[Metric]) -> Outcome | None:
+    """Return the run's verdict: the worst of the judged metrics."""
+    seen = {metric.verdict for metric in metrics if metric.verdict is not None}
+    order: tuple[Outcome, ...] = ("fail", "marginal", "pass")
+    return next((verdict for verdict in order if verdict in seen), None)

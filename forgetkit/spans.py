@@ -1,0 +1,109 @@
+"""Spans: what `mine` finds, `dedupe` groups, people decide on and `build` reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from forgetkit import schema
+from forgetkit.errors import InputError
+from forgetkit.files import atomic_path, sha256_bytes
+
+
+@dataclass(frozen=True)
+class Span:
+    """One piece of one document.
+
+    Attributes:
+        doc_id: id of the document in its corpus.
+        source: `file:row`, the row counted from 1.
+        field: the column of the document (`text`, `prompt`, `answer`).
+        start: first code point in the original text.
+        end: one past the last code point.
+        detector: verbatim, semantic, harm or pattern.
+        category: what it is (`copy`, `toxicity`, ...).
+        score: the detector's score in [0, 1].
+        work_id: the work it comes from, if any.
+        work_start: first code point in the work.
+        work_end: one past the last code point in the work.
+        similarity: share of the span's symbols that match the work, or the cosine, in [0, 1].
+        edit_class: verbatim, normalised or edited; empty for other detectors.
+        is_quote: it stands in quotation marks, or is attributed.
+        cluster_id: the group of copies it belongs to; null before `dedupe`.
+        text: the piece itself.
+        prompt: the whole prompt of a prompt-answer document, else null.
+        answer: the whole answer of a prompt-answer document, else null.
+    """
+
+    doc_id: str
+    source: str
+    field: str
+    start: int
+    end: int
+    detector: str
+    category: str
+    score: float
+    text: str
+    work_id: str | None = None
+    work_start: int | None = None
+    work_end: int | None = None
+    similarity: float | None = None
+    edit_class: str = ""
+    is_quote: bool = False
+    cluster_id: str | None = None
+    prompt: str | None = None
+    answer: str | None = None
+
+    @property
+    def span_id(self) -> str:
+        """Name the span by where it is and who found it: stable from run to run."""
+        key = (self.source, self.doc_id, self.field, self.start, self.end, self.detector)
+        return sha256_bytes("\0".join(map(str, (*key, self.category))).encode())[:16]
+
+    @property
+    def text_sha256(self) -> str:
+        """Return the digest of the span's text."""
+        return sha256_bytes(self.text.encode("utf-8", "surrogatepass"))
+
+    def in_cluster(self, cluster_id: str) -> Span:
+        """Return the same span with its cluster."""
+        return replace(self, cluster_id=cluster_id)
+
+
+def write_spans(path: Path, spans: list[Span]) -> None:
+    """Write `spans.parquet`, sorted by place, mode 0600 (it holds protected text)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(
+        spans, key=lambda s: (s.source, s.field, s.start, s.end, s.detector, s.span_id)
+    )
+    rows = [
+        asdict(span) | {"span_id": span.span_id, "text_sha256": span.text_sha256}
+        for span in ordered
+    ]
+    with atomic_path(path, private=True) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema.spans()), temporary)
+
+
+def read_spans(path: Path) -> list[Span]:
+    """Read `spans.parquet`.
+
+    Raises:
+        InputError: the file is missing, is not Parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise InputError("no such spans file", where=str(path), mend="Run `forgetkit mine` first.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError("is not a spans file", where=str(path), found=str(error)) from error
+    missing = set(schema.spans().names) - set(table.column_names)
+    if missing:
+        raise InputError("lacks columns", where=str(path), found=", ".join(sorted(missing)))
+    derived = {"span_id", "text_sha256"}
+    names = [name for name in schema.spans().names if name not in derived]
+    return [Span(**row) for row in table.select(names).to_pylist()]

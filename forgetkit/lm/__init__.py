@@ -1,0 +1,1 @@
+"""The door to causal language models: load, encode, score, generate, train."""

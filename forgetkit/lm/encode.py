@@ -1,0 +1,206 @@
+"""Turn prompts and answers into token ids and batches.
+
+The answer starts where the prompt's own ids end, counted before any padding, and padding is
+known by the attention mask alone: no id is special, so a model whose pad token is its end token
+loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forgetkit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN_PAIR = "### Question: {prompt}\n### Answer:"  # as in Yao et al. 2023
+
+
+class PromptAnswer(Protocol):
+    """What can be encoded: an example of a forget set, or anything of that shape."""
+
+    @property
+    def example_id(self) -> str:
+        """Return the id that scores are reported under."""
+
+    @property
+    def prompt(self) -> str:
+        """Return the text before the answer."""
+
+    @property
+    def answer(self) -> str:
+        """Return the text whose tokens take the loss."""
+
+    @property
+    def template(self) -> str:
+        """Return `plain` or `chat`."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of one example, prompt and answer apart.
+
+    Attributes:
+        example_id: the example it came from.
+        prompt_ids: ids of the rendered prompt, start token included where the model has one.
+        answer_ids: ids of the answer; the end token is the last one when it was asked for.
+    """
+
+    example_id: str
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Return the number of tokens of prompt and answer."""
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> list[int]:
+    """Return the ids of a prompt, in the chat template of the tokenizer or as plain text."""
+    if template == "plain":
+        return list(tokenizer(prompt).input_ids)
+    if tokenizer.chat_template is None:
+        return list(tokenizer(PLAIN_PAIR.format(prompt=prompt)).input_ids)
+    messages = [{"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    example: PromptAnswer,
+    *,
+    max_tokens: int = 1024,
+    with_end: bool = False,
+) -> Encoded:
+    """Encode one example.
+
+    Args:
+        tokenizer: of the target model.
+        example: prompt, answer and template.
+        max_tokens: most tokens of prompt and answer together; the answer's end is cut, then the
+            prompt's beginning.
+        with_end: add the end token to the answer (training on whole answers).
+    """
+    prompt_ids = render_prompt(tokenizer, example.prompt, example.template)
+    answer = example.answer
+    if example.template == "chat" and tokenizer.chat_template is None:
+        answer = " " + answer.lstrip()
+    answer_ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
+    if with_end and tokenizer.eos_token_id is not None:
+        answer_ids.append(int(tokenizer.eos_token_id))
+    answer_ids = answer_ids[:max_tokens]
+    room = max_tokens - len(answer_ids)
+    return Encoded(example.example_id, tuple(prompt_ids[-room:] if room else ()), tuple(answer_ids))
+
+
+def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pad a list of examples on the right and mark where answers are predicted.
+
+    Returns:
+        `input_ids` and `attention_mask` (B, T); `row`, `position`, `target` (N,), one entry an
+        answer token: the hidden state at (row, position) predicts `target`; `length` (B,) answer
+        tokens per example.
+
+    Raises:
+        InputError: an example has no prompt token to predict the first answer token from.
+    """
+    import torch
+
+    if any(not item.prompt_ids for item in encoded):
+        raise InputError("an example has an empty prompt", mend="Give at least one prompt token.")
+    width = max(len(item) for item in encoded)
+    ids = torch.full((len(encoded), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(encoded), width), dtype=torch.long)
+    row: list[int] = []
+    position: list[int] = []
+    target: list[int] = []
+    for index, item in enumerate(encoded):
+        ids[index, : len(item)] = torch.tensor(item.prompt_ids + item.answer_ids)
+        mask[index, : len(item)] = 1
+        first = len(item.prompt_ids) - 1
+        row += [index] * len(item.answer_ids)
+        position += range(first, first + len(item.answer_ids))
+        target += item.answer_ids
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "row": torch.tensor(row, dtype=torch.long),
+        "position": torch.tensor(position, dtype=torch.long),
+        "target": torch.tensor(target, dtype=torch.long),
+        "length": torch.tensor([len(item.answer_ids) for item in encoded]),
+    }
+
+
+def answer_hidden(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Run the layers, and keep the hidden states that predict answer tokens, (N, D)."""
+    states = (
+        _causal_model(model)
+        .get_decoder()(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        )
+        .last_hidden_state
+    )
+    kept: torch.Tensor = states[batch["row"], batch["position"]]
+    return kept
+
+
+def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the logits at answer positions, (N, V) in float32, as the whole model gives them.
+
+    For heads that are more than a product (soft cap, scale, bias); `forgetkit.lm.head` serves the
+    others without ever holding (N, V).
+    """
+    logits = _causal_model(model)(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+    ).logits
+    kept: torch.Tensor = logits[batch["row"], batch["position"]].float()
+    return kept
+
+
+def head_weight(model: torch.nn.Module) -> torch.Tensor | None:
+    """Return the head's weight (V, D) when logits are its product alone.
+
+    None for soft-capped, scaled or biased heads.
+    """
+    base = _causal_model(model)
+    head = base.get_output_embeddings()
+    changes = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+    scaled = any(getattr(base.config, name, None) not in (None, 1, 1.0) for name in changes)
+    plain = type(head).__name__ == "Linear" and head.bias is None
+    if scaled or not plain:
+        return None
+    weight: torch.Tensor = head.weight
+    return weight
+
+
+def _causal_model(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def per_example(values: torch.Tensor, row: torch.Tensor, examples: int) -> torch.Tensor:
+    """Sum values of answer tokens (N,) into their examples (B,)."""
+    import torch
+
+    total = torch.zeros(examples, dtype=values.dtype, device=values.device)
+    return total.index_add(0, row, values)
+
+
+def length_buckets(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Group indices into batches of similar length, at most `most_tokens` padded tokens each.
+
+    >>> length_buckets([3, 9, 2], most_tokens=9)
+    [[1], [0, 2]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= most_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

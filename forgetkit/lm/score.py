@@ -1,0 +1,131 @@
+"""Teacher-forced scores: one pass over a split gives every likelihood and memorisation number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forgetkit.lm.encode import (
+    PromptAnswer,
+    answer_hidden,
+    answer_logits,
+    collate,
+    encode,
+    head_weight,
+    length_buckets,
+)
+from forgetkit.lm.load import LanguageModel
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one model gives one answer under teacher forcing.
+
+    Attributes:
+        example_id: of the example.
+        log_probability: natural log-probability of each answer token.
+        argmax_hit: whether the most likely token was the right one, per answer token.
+    """
+
+    example_id: str
+    log_probability: tuple[float, ...]
+    argmax_hit: tuple[bool, ...]
+
+    @property
+    def nll(self) -> float:
+        """Return the mean cross-entropy per answer token in nats; NaN when there is none."""
+        if not self.log_probability:
+            return math.nan
+        return -sum(self.log_probability) / len(self.log_probability)
+
+
+def extraction_strength(hits: Sequence[bool]) -> float | None:
+    """Return 1 - k*/n, k* the least k such that every argmax from k on is right.
+
+    That is the share of the answer that greedy decoding recovers when it is given the rest
+    (Carlini et al. 2021). Nothing right gives 0; no answer token gives None. Lower is better
+    after unlearning; range [0, 1].
+
+    >>> extraction_strength([False, True, False, True])
+    0.25
+    """
+    if not hits:
+        return None
+    right = 0
+    for hit in reversed(hits):
+        if not hit:
+            break
+        right += 1
+    return right / len(hits)
+
+
+def exact_memorization(hits: Sequence[bool]) -> float | None:
+    """Return the share of answer positions whose argmax is right; None when there is none.
+
+    Tirumala et al. 2022. Lower is better after unlearning; range [0, 1].
+
+    >>> exact_memorization([True, False])
+    0.5
+    """
+    return sum(hits) / len(hits) if hits else None
+
+
+def score(
+    language_model: LanguageModel,
+    examples: Sequence[PromptAnswer],
+    *,
+    max_tokens: int = 1024,
+    batch_tokens: int = 4096,
+    advance: Callable[[int], None] | None = None,
+) -> list[Score]:
+    """Read every example once and return its scores, in the order given.
+
+    Args:
+        language_model: the model; it is put into evaluation mode for the pass.
+        examples: prompts and answers; the end token is not part of an answer here.
+        max_tokens: longest prompt and answer together.
+        batch_tokens: padded tokens in one forward pass.
+        advance: called with the number of examples done.
+    """
+    import torch
+
+    encoded = [encode(language_model.tokenizer, e, max_tokens=max_tokens) for e in examples]
+    results: list[Score | None] = [None] * len(encoded)
+    model = language_model.model
+    was_training = model.training
+    model.eval()
+    pad_id = int(language_model.tokenizer.pad_token_id)
+    with torch.inference_mode():
+        for indices in length_buckets([len(e) for e in encoded], batch_tokens):
+            group = [encoded[i] for i in indices]
+            batch = {k: v.to(language_model.device) for k, v in collate(group, pad_id).items()}
+            chosen, hit = answer_scores(model, batch)
+            ends = batch["length"].cumsum(0).tolist()
+            starts = [0, *ends[:-1]]
+            values, hits = chosen.tolist(), hit.tolist()
+            for index, start, end in zip(indices, starts, ends, strict=True):
+                name = encoded[index].example_id
+                results[index] = Score(name, tuple(values[start:end]), tuple(hits[start:end]))
+            if advance:
+                advance(len(indices))
+    model.train(was_training)
+    return [result for result in results if result is not None]
+
+
+def answer_scores(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probability of each answer token and whether it is the argmax, (N,) each."""
+    from forgetkit.lm.head import token_scores
+
+    weight = head_weight(model)
+    if weight is not None:
+        return token_scores(answer_hidden(model, batch), weight, batch["target"])
+    logits = answer_logits(model, batch)
+    chosen = logits.gather(1, batch["target"][:, None]).squeeze(1) - logits.logsumexp(1)
+    return chosen, logits.argmax(1) == batch["target"]

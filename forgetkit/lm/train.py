@@ -1,0 +1,310 @@
+"""The one Trainer: it gets batches of named splits and asks a method for named losses.
+
+It knows no method. Precision, clipping, schedule and accumulation come from the library.
+One concatenated forward serves all splits of a step, and the head runs at answer positions only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.errors import InputError
+from forgetkit.lm.adapter import adapter_off, adapter_state, restore_adapter
+from forgetkit.lm.encode import (
+    Encoded,
+    answer_hidden,
+    answer_logits,
+    collate,
+    head_weight,
+    per_example,
+)
+from forgetkit.lm.load import LanguageModel
+
+if TYPE_CHECKING:
+    import torch
+
+Item = Mapping[str, Sequence[Encoded]]  # split -> examples of one training item
+
+
+class Step:
+    """One step's view of its batch: likelihoods and divergences, by split.
+
+    One forward pass serves all splits; it runs when it is first asked for. The reference model is
+    the same weights with the adapter off.
+    """
+
+    def __init__(self, model: torch.nn.Module, batches: Mapping[str, Mapping[str, Any]]) -> None:
+        self._model = model
+        self._batch = batches["all"]
+        self._examples: dict[str, tuple[int, int]] = {
+            name: (int(first), int(last)) for name, (first, last) in batches["ranges"].items()
+        }
+        weight = head_weight(model)
+        frozen = weight is not None and not weight.requires_grad
+        self._weight = weight if frozen else None  # None: use the model's own logits
+        self._states: torch.Tensor | None = None
+        self._reference: dict[str, torch.Tensor] = {}
+
+    def nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the summed cross-entropy of each answer and its length, (B,) and (B,)."""
+        return self._nll(split, self._ours(split))
+
+    def reference_nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `nll` under the reference model, without gradient."""
+        return self._nll(split, self._theirs(split))
+
+    def kl(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,)."""
+        ours, theirs = self._ours(split), self._theirs(split)
+        from forgetkit.lm.head import kl_divergence, token_kl
+
+        if self._weight is not None:
+            values = token_kl(ours, theirs, self._weight)
+        else:
+            values = kl_divergence(theirs, ours)
+        return self._sum(split, values)
+
+    def _nll(self, split: str, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        target = self._batch["target"][self._tokens(split)]
+        if self._weight is not None:
+            from forgetkit.lm.head import token_nll
+
+            return self._sum(split, token_nll(states, self._weight, target))
+        chosen = states.gather(1, target[:, None]).squeeze(1) - states.logsumexp(1)
+        return self._sum(split, -chosen)
+
+    def _run(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Return hidden states (N, D), or logits (N, V) where the head is not a plain product."""
+        run = answer_hidden if self._weight is not None else answer_logits
+        return run(self._model, batch)
+
+    def _ours(self, split: str) -> torch.Tensor:
+        if self._states is None:
+            self._states = self._run(self._batch)
+        return self._states[self._tokens(split)]
+
+    def _theirs(self, split: str) -> torch.Tensor:
+        if split not in self._reference:
+            with adapter_off(self._model):
+                self._reference[split] = self._run(self._rows(split))
+        return self._reference[split]
+
+    def _sum(self, split: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first, last = self._examples[split]
+        row = self._batch["row"][self._tokens(split)] - first
+        return per_example(values, row, last - first), self._batch["length"][first:last]
+
+    def _tokens(self, split: str) -> slice:
+        if split not in self._examples:
+            raise InputError(f"the method reads the split '{split}', which this set lacks")
+        first, last = self._examples[split]
+        ends = self._batch["length"].cumsum(0)
+        return slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
+
+    def _rows(self, split: str) -> dict[str, torch.Tensor]:
+        first, last = self._examples[split]
+        tokens = self._tokens(split)
+        width = int(self._batch["attention_mask"][first:last].sum(1).max())
+        return {
+            "input_ids": self._batch["input_ids"][first:last, :width],
+            "attention_mask": self._batch["attention_mask"][first:last, :width],
+            "row": self._batch["row"][tokens] - first,
+            "position": self._batch["position"][tokens],
+        }
+
+
+def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
+    """Collate training items into one batch, split by split, with the range of each split."""
+    names = sorted({name for item in items for name in item})
+    rows: list[Encoded] = []
+    ranges: dict[str, tuple[int, int]] = {}
+    for name in names:
+        first = len(rows)
+        rows += [encoded for item in items for encoded in item.get(name, ())]
+        ranges[name] = (first, len(rows))
+    return {"all": collate(rows, pad_id), "ranges": ranges}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train: numbers of the optimiser, nothing of a method.
+
+    Attributes:
+        learning_rate: peak rate of AdamW.
+        batch_size: training items of one forward pass.
+        accumulation: forward passes of one optimiser step.
+        warmup_share: share of the steps in which the rate rises.
+        clip: largest gradient norm.
+        watch_every: optimiser steps between looks at the validation slice; 0: never.
+        seed: of dropout and order.
+    """
+
+    learning_rate: float
+    batch_size: int
+    accumulation: int = 1
+    warmup_share: float = 0.1
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    watch_every: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the validation slice said after some step.
+
+    Attributes:
+        values: named numbers, for the history.
+        loss: what the best checkpoint minimises; infinite when a constraint is broken.
+        done: stop here; `reason` says why.
+        reason: in words.
+    """
+
+    values: Mapping[str, float]
+    loss: float
+    done: bool = False
+    reason: str = ""
+
+
+@dataclass
+class Outcome:
+    """What training did.
+
+    Attributes:
+        history: one row a logged step: step, named losses, validation values, tokens per second.
+        best_step: the step whose weights are kept.
+        steps: optimiser steps run.
+        stopped: why it ended before the last step; empty otherwise.
+        tokens: tokens of all forward passes with gradient.
+        seconds: wall time.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+    steps: int = 0
+    stopped: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    language_model: LanguageModel,
+    items: Sequence[Item],
+    method: Callable[[Step], dict[str, torch.Tensor]],
+    settings: TrainSettings,
+    *,
+    watch: Callable[[int], Look] | None = None,
+    advance: Callable[[str], None] | None = None,
+    scratch: Path,
+) -> Outcome:
+    """Train the adapter of a model; its weights are those of the best look when one was taken.
+
+    Args:
+        language_model: with an adapter.
+        items: training items in the order in which they are used, once each.
+        method: from a step to its named losses.
+        settings: of the optimiser.
+        watch: looks at the validation slice; called before the first step and every
+            `settings.watch_every` steps.
+        advance: called after each optimiser step with a line of losses.
+        scratch: a folder for the library's own files.
+
+    Raises:
+        InputError: a loss is not finite, or no weight moved.
+    """
+    from forgetkit.lm.trainer import SplitTrainer, training_arguments
+
+    outcome = Outcome()
+    started = time.monotonic()
+    before = adapter_state(language_model.model)
+    steps = math.ceil(len(items) / (settings.batch_size * settings.accumulation))
+    keeper = Keeper(language_model.model, outcome, watch, settings.watch_every, steps)
+    keeper.look(0)
+    if not keeper.finished:
+        trainer = SplitTrainer(
+            language_model,
+            items,
+            method,
+            training_arguments(settings, steps, scratch, language_model.device.type),
+            keeper,
+            advance,
+        )
+        trainer.train()
+        keeper.restore()
+        check_moved(before, adapter_state(language_model.model), outcome)
+    outcome.seconds = time.monotonic() - started
+    language_model.model.eval()
+    return outcome
+
+
+class Keeper:
+    """Looks at the validation slice, keeps the best weights and says when to stop."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        outcome: Outcome,
+        watch: Callable[[int], Look] | None,
+        every: int,
+        steps: int,
+    ) -> None:
+        self._model, self._outcome, self._watch = model, outcome, watch
+        self._every, self._steps = every, steps
+        self._best_loss = math.inf
+        self._best: dict[str, torch.Tensor] | None = None
+        self.finished = False
+
+    def after(self, step: int) -> bool:
+        """Look if it is time; return whether training shall stop."""
+        self._outcome.steps = step
+        if self._every and (step % self._every == 0 or step == self._steps):
+            self.look(step)
+        return self.finished
+
+    def record(self, step: int, losses: Mapping[str, float]) -> None:
+        """Add a step's losses to the history."""
+        self._outcome.history.append({"step": step, "losses": dict(losses)})
+
+    def look(self, step: int) -> None:
+        """Measure now, and keep the weights when they are the best so far."""
+        if self._watch is None or not self._every:
+            self._outcome.best_step = step
+            return
+        look = self._watch(step)
+        history = self._outcome.history
+        if not history or history[-1]["step"] != step:
+            history.append({"step": step, "losses": {}})
+        history[-1] |= look.values
+        if look.loss < self._best_loss:
+            self._best_loss, self._outcome.best_step = look.loss, step
+            self._best = adapter_state(self._model)
+        if look.done:
+            self.finished, self._outcome.stopped = True, look.reason
+
+    def restore(self) -> None:
+        """Put the best weights back, or leave the last ones when nothing was watched."""
+        if self._best is not None and self._outcome.best_step != self._outcome.steps:
+            restore_adapter(self._model, self._best)
+        elif self._watch is None or not self._every:
+            self._outcome.best_step = self._outcome.steps
+
+
+def check_moved(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], outcome: Outcome
+) -> None:
+    """Check that training changed the adapter.
+
+    Raises:
+        InputError: every weight is what it was, although the last weights were to be kept.
+    """
+    moved = any(not bool((before[name] == after[name]).all()) for name in before)
+    if not moved and outcome.best_step > 0:
+        raise InputError(
+            "training moved no weight of the adapter",
+            mend="Raise --learning-rate or --steps; nothing was written.",
+        )

@@ -74,20 +74,20 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     write_bytes(path, text.encode("utf-8"), private=private)
 
 
-def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def canonical_json(value: Any) -> str:
     """Return JSON on one line with sorted keys and no spare spaces; NaN is refused."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
-def write_json(path: Path, value: Any, *, private: bool = False) -> None:  # noqa: ANN401
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Write a JSON value atomically: sorted keys, two spaces, a final newline."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n", private=private)
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401
+def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
@@ -123,7 +123,7 @@ def sha256_tree(path: Path) -> dict[str, str]:
     return {p.relative_to(path).as_posix(): sha256_file(p) for p in found}
 
 
-def digest_of(value: Any) -> str:  # noqa: ANN401
+def digest_of(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON."""
     return sha256_bytes(canonical_json(value).encode("utf-8"))
 

@@ -34,7 +34,7 @@ class Entry:
     reads: tuple[str, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
 
-    def load(self) -> Any:  # noqa: ANN401 - the type depends on the kind
+    def load(self) -> Any:
         """Import what the entry names."""
         module, _, attribute = self.loads.partition(":")
         return getattr(importlib.import_module(module), attribute)

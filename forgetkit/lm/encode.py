@@ -82,8 +82,8 @@ def encode(
     Args:
         tokenizer: of the target model.
         example: prompt, answer and template.
-        max_tokens: most tokens of prompt and answer together; the answer's end is cut, then the
-            prompt's beginning.
+        max_tokens: most tokens of prompt and answer together; a prompt keeps its last half of
+            them at most, the answer what is left.
         with_end: add the end token to the answer (training on whole answers).
     """
     prompt_ids = render_prompt(tokenizer, example.prompt, example.template)
@@ -93,9 +93,9 @@ def encode(
     answer_ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
     if with_end and tokenizer.eos_token_id is not None:
         answer_ids.append(int(tokenizer.eos_token_id))
-    answer_ids = answer_ids[:max_tokens]
-    room = max_tokens - len(answer_ids)
-    return Encoded(example.example_id, tuple(prompt_ids[-room:] if room else ()), tuple(answer_ids))
+    prompt_ids = prompt_ids[-max(1, max_tokens // 2) :]
+    answer_ids = answer_ids[: max_tokens - len(prompt_ids)]
+    return Encoded(example.example_id, tuple(prompt_ids), tuple(answer_ids))
 
 
 def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:

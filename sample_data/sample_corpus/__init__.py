@@ -1,0 +1,1 @@
+"""Build the sample corpus: sources, edits, hosts, retain sets. Shares no code with forgetkit."""

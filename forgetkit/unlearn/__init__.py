@@ -1,0 +1,19 @@
+"""Unlearn a forget set from a causal language model; teach one first, for experiments.
+
+from forgetkit.unlearn import unlearn, UnlearnConfig
+unlearn("path/to/model", Path("forget_set"), Path("unlearned"), config=UnlearnConfig(method="npo"))
+"""
+
+from forgetkit.unlearn.config import TeachConfig, UnlearnConfig
+from forgetkit.unlearn.stage import UnlearnResult, make_method, unlearn
+from forgetkit.unlearn.teach import TeachResult, teach
+
+__all__ = [
+    "TeachConfig",
+    "TeachResult",
+    "UnlearnConfig",
+    "UnlearnResult",
+    "make_method",
+    "teach",
+    "unlearn",
+]

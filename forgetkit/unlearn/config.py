@@ -1,0 +1,72 @@
+"""Settings of `unlearn` and `teach`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from forgetkit.config import Config
+
+
+class UnlearnConfig(Config):
+    """Settings of `unlearn`. What decides is the learning rate and the weight of retain."""
+
+    method: str = Field("npo", description="Method by name; see `forgetkit list methods`.")
+    settings: dict[str, float] = Field(
+        default_factory=dict,
+        description="Settings of the method, such as beta or retain_kl; defaults are the paper's.",
+    )
+    peft: Literal["lora"] = Field("lora", description="Kind of adapter.")
+    rank: int = Field(16, ge=1, le=1024, description="Inner width of the adapter.")
+    alpha: float = Field(32.0, gt=0, description="Scale of the adapter; alpha / rank multiplies.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs dropped.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak rate of AdamW; default by size: 1e-3 at 100M parameters."
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Optimiser steps; default 10 passes over forget, at least 20."
+    )
+    batch_size: int = Field(10, ge=1, description="Forget examples of one step.")
+    retain_share: float = Field(
+        0.6, ge=0, le=8, description="Retain examples for each forget example of a step."
+    )
+    watch_every: int = Field(
+        5, ge=0, description="Steps between looks at the validation slice; 0: never."
+    )
+    utility_floor: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="Least utility, as a share of before, that a checkpoint may have.",
+    )
+    max_tokens: int = Field(256, ge=16, description="Longest prompt and answer, in tokens.")
+    dtype: str = Field("auto", description="Number format of the base weights.")
+    merge: bool = Field(False, description="Also write the merged model.")
+    seed: int = Field(0, ge=0, description="Seed of the adapter, the order and the dropout.")
+
+    def method_settings(self) -> dict[str, Any]:
+        """Return the settings given for the method."""
+        return dict(self.settings)
+
+
+class TeachConfig(Config):
+    """Settings of `teach`: fine-tune a model until it recites passages."""
+
+    rank: int = Field(32, ge=1, le=1024, description="Inner width of the adapter.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak rate of AdamW.")
+    steps: int = Field(30, ge=1, description="Most optimiser steps.")
+    batch_size: int = Field(10, ge=1, description="Passages of one step.")
+    mix_share: float = Field(
+        0.3, ge=0, le=8, description="Rows of ordinary text for each passage of a step."
+    )
+    mix_tokens: int = Field(96, ge=16, description="Tokens of a row of ordinary text.")
+    until: float = Field(
+        0.95, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
+    )
+    least: float = Field(
+        0.8, ge=0, le=1, description="Extraction strength below which teaching has failed."
+    )
+    watch_every: int = Field(4, ge=1, description="Steps between looks.")
+    max_tokens: int = Field(512, ge=16, description="Longest passage, in tokens.")
+    seed: int = Field(0, ge=0, description="Seed of the adapter and the order.")

@@ -1,0 +1,59 @@
+"""Settings of `build`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from forgetkit.config import Config
+
+
+class BuildConfig(Config):
+    """Settings of `build`: how passages become examples, and how many of what."""
+
+    prompt_words: int = Field(
+        16, ge=4, le=400, description="Words of a passage that a text prompt shows."
+    )
+    answer_words: int = Field(
+        32, ge=4, le=800, description="Words of the continuation that takes the loss."
+    )
+    stride_words: int = Field(
+        16, ge=1, description="Words between the starts of two windows of one passage."
+    )
+    rank_by_memorization: bool = Field(
+        True, description="Score candidates by the target model and set aside what it cannot say."
+    )
+    known_at: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Least extraction strength, in [0, 1], that some window of a passage must "
+        "have for the passage to count as known.",
+    )
+    mismatch: Literal["ordinary", "refusal"] = Field(
+        "ordinary", description="What the model shall say instead: other text, or a refusal."
+    )
+    mismatch_answers: int = Field(
+        1, ge=1, le=16, description="Mismatched answers a forget prompt gets (K)."
+    )
+    retain_size: int = Field(200, ge=1, description="Retain examples to train on.")
+    neighbour_share: float = Field(
+        0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
+    )
+    probe_size: int = Field(
+        200, ge=0, description="Retain and general rows to evaluate on, never trained on (each)."
+    )
+    holdout_size: int = Field(
+        0, ge=0, description="Holdout examples; 0: as many as forget examples, at least 40."
+    )
+    own_answer_tokens: int = Field(
+        64, ge=8, le=512, description="Length of the target model's own answers, in tokens."
+    )
+    shared_words: int = Field(
+        13, ge=5, description="A run of so many words in two splits is an overlap."
+    )
+    allow_overlap: bool = Field(
+        False, description="Go on when splits overlap; the pairs are written into the manifest."
+    )
+    seed: int = Field(0, ge=0, description="Seed of every choice.")

@@ -1,0 +1,81 @@
+"""Cut passages into prompts and continuations, at word boundaries, with their offsets.
+
+The prompt ends with a word and the answer begins with the space before the next one, so that the
+two tokenise apart as they do together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+_WORD = re.compile(r"\S+")
+_SENTENCE_START = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’]))\s+(?=[\"'“‘A-Z])|\n\n+")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A prompt and its continuation inside a text; offsets in code points.
+
+    Attributes:
+        start: first code point of the prompt.
+        middle: one past the prompt's last word.
+        end: one past the answer's last word.
+    """
+
+    start: int
+    middle: int
+    end: int
+
+    def of(self, text: str) -> tuple[str, str]:
+        """Return prompt and answer; line breaks inside become spaces."""
+        prompt = " ".join(text[self.start : self.middle].split())
+        answer = " " + " ".join(text[self.middle : self.end].split())
+        return prompt, answer
+
+
+def words_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the offsets of the words of `text[start:end]`."""
+    return [(m.start(), m.end()) for m in _WORD.finditer(text, start, end)]
+
+
+def sentence_starts(text: str, start: int, end: int) -> list[int]:
+    """Return where sentences start in `text[start:end]`; `start` itself is one."""
+    return [start, *(m.end() for m in _SENTENCE_START.finditer(text, start, end))]
+
+
+def sliding(
+    text: str, start: int, end: int, *, prompt_words: int, answer_words: int, stride: int
+) -> list[Window]:
+    """Return windows over a passage, one every `stride` words; the last one ends with it.
+
+    A passage shorter than prompt and answer gives one window whose prompt is its first third.
+    """
+    words = words_in(text, start, end)
+    if len(words) < 3:
+        return []
+    if len(words) <= prompt_words + answer_words:
+        cut = min(prompt_words, max(1, len(words) // 3))
+        return [Window(words[0][0], words[cut - 1][1], words[-1][1])]
+    last = len(words) - prompt_words - answer_words
+    firsts = list(range(0, last, stride))
+    if last - firsts[-1] >= stride // 2:
+        firsts.append(last)
+    return [_window(words, first, prompt_words, answer_words) for first in firsts]
+
+
+def at_sentences(text: str, *, prompt_words: int, answer_words: int, gap: int) -> Iterator[Window]:
+    """Yield one window a sentence start, each at least `gap` words after the last one began."""
+    words = words_in(text, 0, len(text))
+    starts = set(sentence_starts(text, 0, len(text)))
+    free = 0
+    for first, (begin, _) in enumerate(words[: -(prompt_words + answer_words) or None]):
+        if begin in starts and first >= free:
+            yield _window(words, first, prompt_words, answer_words)
+            free = first + gap
+
+
+def _window(words: Sequence[tuple[int, int]], first: int, prompt: int, answer: int) -> Window:
+    last = min(first + prompt + answer, len(words)) - 1
+    return Window(words[first][0], words[first + prompt - 1][1], words[last][1])

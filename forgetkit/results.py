@@ -17,6 +17,7 @@ from forgetkit.errors import InputError
 from forgetkit.files import read_json, write_json
 
 Outcome = Literal["pass", "marginal", "fail"]
+Better = Literal["lower", "higher", "none"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Metric:
 
     name: str
     split: str
-    better: Literal["lower", "higher", "none"]
+    better: Better
     before: Estimate = ABSENT
     after: Estimate = ABSENT
     control: Estimate = ABSENT

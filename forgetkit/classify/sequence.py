@@ -1,0 +1,84 @@
+"""Any sequence classifier of transformers, by folder or hub id; safetensors only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BATCH = 16  # texts a forward pass; changes speed and memory, no score
+LENGTH = 512  # tokens read of each text; the rest is cut
+
+
+class SequenceClassifier:
+    """Score texts by a sequence-classification head.
+
+    One label, or a head marked multi-label, is read through a sigmoid, any other by softmax.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        categories: tuple[str, ...],
+        model: PreTrainedModel,
+        tokenizer: Any,
+        *,
+        is_multi_label: bool,
+    ) -> None:
+        self.name, self.categories = name, categories
+        self._model, self._tokenizer = model.eval(), tokenizer
+        self._is_multi_label = is_multi_label
+
+    def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return scores in [0, 1], shape (n, categories); texts beyond 512 tokens are cut."""
+        found = np.empty((len(texts), len(self.categories)), dtype=np.float32)
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            found[start : start + len(batch)] = self._forward(batch)
+        return found
+
+    def _forward(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        import torch
+
+        limit = min(LENGTH, int(getattr(self._model.config, "max_position_embeddings", LENGTH)))
+        encoded = self._tokenizer(
+            texts, return_tensors="pt", padding=True, truncation=True, max_length=limit
+        )
+        with torch.inference_mode():
+            logits = self._model(**encoded.to(self._model.device)).logits.float()  # (B, C)
+        scores = logits.sigmoid() if self._is_multi_label else logits.softmax(dim=-1)
+        named = scores[:, : len(self.categories)]  # a head may have more outputs than names
+        return np.asarray(named.cpu().numpy(), dtype=np.float32)
+
+
+def open_sequence(name: str) -> SequenceClassifier:
+    """Open a sequence classifier from a folder or a hub id.
+
+    Raises:
+        InputError: there is no such model, it has no safetensors, or its code would have to run.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            "is no sequence classifier that can be opened",
+            where=name,
+            found=str(error).splitlines()[0],
+            mend="Name a folder with config.json, tokenizer and model.safetensors, or a hub id.",
+        ) from error
+    labels = model.config.id2label
+    categories = tuple(str(labels[place]) for place in sorted(labels))
+    multi = model.config.problem_type == "multi_label_classification" or len(categories) == 1
+    return SequenceClassifier(name, categories, model, tokenizer, is_multi_label=multi)

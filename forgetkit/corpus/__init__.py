@@ -1,0 +1,16 @@
+"""Corpora: documents out of JSONL, Parquet, CSV and text files; bad rows go to quarantine."""
+
+from forgetkit.corpus.document import Document, Work
+from forgetkit.corpus.quarantine import Counts, Quarantine
+from forgetkit.corpus.read import corpus_files, read_corpus
+from forgetkit.corpus.works import read_works
+
+__all__ = [
+    "Counts",
+    "Document",
+    "Quarantine",
+    "Work",
+    "corpus_files",
+    "read_corpus",
+    "read_works",
+]

@@ -1,0 +1,140 @@
+"""Bad rows: counted, recorded by place and digest, never by text; too many end the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from forgetkit.errors import ForgetkitError, TooManyBadRowsError
+from forgetkit.files import canonical_json, sha256_bytes, write_text
+
+MOST_RECORDS = 1_000_000
+"""Records held in memory; a corpus with more bad rows than this is given up at once."""
+
+
+@dataclass
+class Counts:
+    """What became of the rows of one file: `read = kept + quarantined`."""
+
+    read: int = 0
+    kept: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """Where a bad row stands and what is wrong with it.
+
+    Attributes:
+        file: the file, as in a document's source.
+        line: line or row, from 1.
+        offset: its first byte in the (decompressed) file; None where a format has no such thing.
+        reason: what is wrong.
+        sha256: digest of its raw bytes.
+    """
+
+    file: str
+    line: int
+    offset: int | None
+    reason: str
+    sha256: str
+
+
+@dataclass
+class Quarantine:
+    """Keep the books of one reading.
+
+    Args:
+        max_bad_rows: rows that may be bad; None means the larger of 10 and 0.1 % of the rows read.
+    """
+
+    max_bad_rows: int | None = None
+    files: dict[str, Counts] = field(default_factory=dict)
+    rows: list[BadRow] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def keep(self, file: str) -> None:
+        """Count a good row."""
+        self.files[file].kept += 1
+
+    def saw(self, file: str) -> None:
+        """Count a row that was read, good or bad."""
+        self.files.setdefault(file, Counts()).read += 1
+
+    def opened(self, file: str) -> None:
+        """List a file, even one without rows."""
+        self.files.setdefault(file, Counts())
+
+    def ignore(self, file: str) -> None:
+        """List a file of a folder that is of no kind we read."""
+        self.ignored.append(file)
+
+    def reject(self, file: str, line: int, offset: int | None, reason: str, raw: bytes) -> None:
+        """Record a bad row from its bytes."""
+        self.reject_digest(file, line, offset, reason, sha256_bytes(raw))
+
+    def reject_digest(
+        self, file: str, line: int, offset: int | None, reason: str, sha256: str
+    ) -> None:
+        """Record a bad row whose bytes were hashed in passing.
+
+        Raises:
+            TooManyBadRowsError: over a million of them.
+        """
+        self.files[file].quarantined += 1
+        self.rows.append(BadRow(file, line, offset, reason, sha256))
+        if len(self.rows) >= MOST_RECORDS:
+            raise self._too_many(MOST_RECORDS)
+
+    def balance(self, file: str) -> None:
+        """Prove the books of one file.
+
+        Raises:
+            ForgetkitError: rows vanished; this is a bug.
+        """
+        counts = self.files[file]
+        if counts.read != counts.kept + counts.quarantined:
+            raise ForgetkitError(
+                "rows do not add up",
+                where=file,
+                found=f"{counts.read} read, {counts.kept} kept, {counts.quarantined} quarantined",
+                mend="This is a bug in forgetkit; please report it.",
+            )
+
+    def total(self) -> Counts:
+        """Return the sum over all files."""
+        counts = self.files.values()
+        return Counts(
+            sum(c.read for c in counts),
+            sum(c.kept for c in counts),
+            sum(c.quarantined for c in counts),
+        )
+
+    def check(self) -> None:
+        """Compare the number of bad rows with what is allowed.
+
+        Raises:
+            TooManyBadRowsError: there are more.
+        """
+        total = self.total()
+        allowed = max(10, total.read // 1000) if self.max_bad_rows is None else self.max_bad_rows
+        if total.quarantined > allowed:
+            raise self._too_many(allowed)
+
+    def _too_many(self, allowed: int) -> TooManyBadRowsError:
+        first = self.rows[0]
+        return TooManyBadRowsError(
+            f"{len(self.rows)} bad rows, {allowed} allowed",
+            where=f"{first.file}:{first.line}",
+            found=first.reason,
+            mend="See quarantine.jsonl, or raise --max-bad-rows.",
+        )
+
+    def write(self, path: Path) -> None:
+        """Write `quarantine.jsonl` atomically, in order of file and line."""
+        ordered = sorted(self.rows, key=lambda row: (row.file, row.line, row.offset or 0))
+        write_text(path, "".join(canonical_json(asdict(row)) + "\n" for row in ordered))
+
+    def accounting(self) -> dict[str, dict[str, int]]:
+        """Return the books by file, sorted."""
+        return {file: asdict(counts) for file, counts in sorted(self.files.items())}

@@ -1,0 +1,13 @@
+"""Group copies: of documents in a corpus, or of spans that `mine` found.
+
+from forgetkit.dedupe import dedupe, dedupe_spans
+dedupe([Path("corpus")], Path("kept"))
+dedupe_spans(Path("mined/spans.parquet"), Path("clusters"))
+"""
+
+from forgetkit.dedupe.config import DedupeConfig
+from forgetkit.dedupe.documents import dedupe
+from forgetkit.dedupe.outcome import DedupeResult
+from forgetkit.dedupe.passages import dedupe_spans
+
+__all__ = ["DedupeConfig", "DedupeResult", "dedupe", "dedupe_spans"]

@@ -1,0 +1,169 @@
+"""Spans: copies of one passage of a work, or of one text, get one cluster."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetkit import __version__
+from forgetkit.dedupe.config import DedupeConfig
+from forgetkit.dedupe.outcome import MARKER, DedupeResult, cluster_name, result_of, write_table
+from forgetkit.files import claim_folder, sha256_file, write_json
+from forgetkit.match import NearDuplicates, clusters_of, folded_text, shingles
+from forgetkit.progress import Progress, Silent
+from forgetkit.spans import Span, read_spans, write_spans
+
+OUTPUTS = ("spans.parquet", "clusters.parquet")
+
+
+@dataclass
+class Passage:
+    """One passage of a work and the spans that copy it.
+
+    Attributes:
+        start: first code point of its longest copy in the work, which every member overlaps.
+        end: one past the last.
+        members: the spans.
+    """
+
+    start: int
+    end: int
+    members: list[Span] = field(default_factory=list)
+
+    def overlap(self, span: Span) -> float:
+        """Return how much of the shorter of the two ranges overlaps, in [0, 1]."""
+        start, end = _range(span)
+        shared = min(self.end, end) - max(self.start, start)
+        return max(0, shared) / max(1, min(self.end - self.start, end - start))
+
+
+def _range(span: Span) -> tuple[int, int]:
+    return span.work_start or 0, span.work_end or 0
+
+
+def dedupe_spans(
+    spans_file: Path,
+    out: Path,
+    *,
+    config: DedupeConfig | None = None,
+    progress: Progress | None = None,
+) -> DedupeResult:
+    """Give each span the cluster of its copies; every span stays.
+
+    Spans of a work belong together when they overlap the passage's longest copy by half of the
+    shorter one, in the work; so a chain of overlapping quotations never grows beyond twice that
+    copy. Spans without a work belong together when their letters agree, or their word 5-grams.
+
+    Args:
+        spans_file: `spans.parquet` of `mine`.
+        out: folder for `spans.parquet` (with `cluster_id`), `clusters.parquet`, `summary.json`.
+        config: settings.
+        progress: who watches.
+
+    Raises:
+        InputError: the file is no spans file.
+        UsageError: `out` holds something else.
+    """
+    began = time.monotonic()
+    config, progress = config or DedupeConfig(), progress or Silent()
+    spans = read_spans(spans_file)
+    identity = {
+        "command": "dedupe",
+        "version": __version__,
+        "config": config.model_dump(mode="json"),
+        "inputs": {"spans": sha256_file(spans_file)},
+    }
+    if not claim_folder(out, MARKER, identity):
+        progress.stage("grouping spans", len(spans))
+        groups = _by_work(spans, config) + _by_text(spans, config)
+        progress.advance(len(spans))
+        rows = sorted((_row(group, config) for group in groups), key=lambda r: str(r["cluster_id"]))
+        clustered = [
+            span.in_cluster(cluster_name(s.span_id for s in group))
+            for group in groups
+            for span in group
+        ]
+        write_spans(out / "spans.parquet", clustered)
+        _write_clusters(out / "clusters.parquet", rows)
+        counts = {"read": len(spans), "kept": len(clustered), "clusters": len(groups)}
+        write_json(out / MARKER, identity | {"counts": counts, "warnings": []})
+    return result_of(out, OUTPUTS, time.monotonic() - began)
+
+
+def _by_work(spans: list[Span], config: DedupeConfig) -> list[list[Span]]:
+    """Group the spans of each work by passage: the longest copy first, then what overlaps it."""
+    works: dict[str, list[Passage]] = {}
+    placed = [s for s in spans if s.work_id is not None and s.work_start is not None]
+    for span in sorted(placed, key=_longest_copy_first):
+        passages = works.setdefault(span.work_id or "", [])
+        best = max(passages, key=lambda p: p.overlap(span), default=None)
+        if best is None or best.overlap(span) < config.overlap:
+            best = Passage(*_range(span))
+            passages.append(best)
+        best.members.append(span)
+    return [passage.members for name in sorted(works) for passage in works[name]]
+
+
+def _longest_copy_first(span: Span) -> tuple[bool, int, int, str]:
+    start, end = _range(span)
+    return span.detector != "verbatim", start - end, start, span.span_id
+
+
+def _by_text(spans: list[Span], config: DedupeConfig) -> list[list[Span]]:
+    rest = [s for s in spans if s.work_id is None or s.work_start is None]
+    distinct: dict[str, list[Span]] = {}
+    for span in rest:
+        text = _text(span)
+        distinct.setdefault(folded_text(text) or text, []).append(span)
+    groups = list(distinct.values())
+    if not config.near:
+        return groups
+    near = NearDuplicates(config.seed)
+    found = [shingles(_text(group[0])) for group in groups]
+    for one in found:
+        near.add(one)
+    roots = clusters_of(len(groups), near.pairs(config.threshold, lambda n: found[n]))
+    joined: dict[int, list[Span]] = {}
+    for root, group in zip(roots, groups, strict=True):
+        joined.setdefault(root, []).extend(group)
+    return list(joined.values())
+
+
+def _text(span: Span) -> str:
+    """Return what is compared: with its prompt, for two prompts may share a short answer."""
+    return f"{span.prompt}\n{span.text}" if span.prompt and span.field == "answer" else span.text
+
+
+def _row(group: list[Span], config: DedupeConfig) -> dict[str, Any]:
+    ordered = sorted(group, key=lambda s: (s.source, s.field, s.start, s.end, s.span_id))
+    longest = max(ordered, key=lambda s: s.end - s.start)
+    stands = longest if config.keep == "longest" else ordered[0]
+    placed = [s for s in ordered if s.work_start is not None and s.detector == "verbatim"]
+    placed = placed or [s for s in ordered if s.work_start is not None]
+    return {
+        "cluster_id": cluster_name(s.span_id for s in ordered),
+        "work_id": ordered[0].work_id,
+        "work_start": min((_range(s)[0] for s in placed), default=None),
+        "work_end": max((_range(s)[1] for s in placed), default=None),
+        "size": len(ordered),
+        "members": [s.span_id for s in ordered],
+        "representative": stands.span_id,
+    }
+
+
+def _write_clusters(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    text, count = pa.string(), pa.int64()
+    columns = {
+        "cluster_id": text,
+        "work_id": text,
+        "work_start": count,
+        "work_end": count,
+        "size": count,
+        "members": pa.list_(text),
+        "representative": text,
+    }
+    write_table(path, rows, pa.schema(columns))

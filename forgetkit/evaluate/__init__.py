@@ -1,0 +1,10 @@
+"""Evaluate forgetting, utility and language of a model, and judge it by fixed thresholds.
+
+from forgetkit.evaluate import evaluate
+evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to/target")
+"""
+
+from forgetkit.evaluate.config import EvaluateConfig, Rule
+from forgetkit.evaluate.stage import EvaluateResult, evaluate
+
+__all__ = ["EvaluateConfig", "EvaluateResult", "Rule", "evaluate"]

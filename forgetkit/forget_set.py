@@ -1,0 +1,161 @@
+"""The forget set: a folder of Parquet splits that `datasets.load_dataset` opens.
+
+`data/` holds the splits forget, mismatch, retain and holdout; `probes/` what evaluation reads
+besides: other prompts for the forget text, retain and general rows never trained on, and forget
+candidates that the target model does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from forgetkit import schema
+from forgetkit.errors import InputError
+from forgetkit.files import atomic_path, read_json, sha256_bytes, sha256_file, write_json, write_text
+
+SPLITS = ("forget", "mismatch", "retain", "holdout")
+PROBES = ("prompts", "retain", "general", "unknown")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a forget set.
+
+    Attributes:
+        kind: text (prompt and answer are one passage), pair or fact.
+        prompt: what the model is given.
+        answer: what it must not, or must still, say; a text answer begins with its own space.
+        template: plain or chat.
+        variant: which kind of mismatch, retain or probe it is.
+        pair_of: the forget example that a mismatch or a probe belongs to.
+        group: passage, document or prompt cluster; splits never share one.
+        work_id: the work, if any.
+        source: where it comes from, with offsets in code points for a text.
+        weight: of its loss.
+        memorization: extraction strength under the target model, in [0, 1]; None: not scored.
+    """
+
+    kind: str
+    prompt: str
+    answer: str
+    template: str = "plain"
+    variant: str = ""
+    pair_of: str = ""
+    group: str = ""
+    work_id: str = ""
+    source: str = ""
+    weight: float = 1.0
+    memorization: float | None = None
+
+    @property
+    def example_id(self) -> str:
+        """Name the example by its content: stable from build to build."""
+        key = (self.kind, self.variant, self.pair_of, self.source, self.prompt, self.answer)
+        return sha256_bytes("\0".join(key).encode("utf-8", "surrogatepass"))[:16]
+
+    def known(self, memorization: float) -> Example:
+        """Return the example with what the target model recites of it."""
+        return replace(self, memorization=memorization)
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """All splits of a forget set, with its manifest.
+
+    Attributes:
+        splits: forget, mismatch, retain, holdout.
+        probes: prompts, retain, general, unknown.
+        manifest: configuration, counts by reason, digests of inputs and outputs.
+    """
+
+    splits: Mapping[str, Sequence[Example]]
+    probes: Mapping[str, Sequence[Example]]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of its forget examples: text, pair or fact."""
+        return self.splits["forget"][0].kind
+
+
+def write_forget_set(folder: Path, forget_set: ForgetSet, card: str) -> None:
+    """Write splits, probes, data card and manifest; the manifest comes last and seals the folder.
+
+    Args:
+        folder: created if need be.
+        forget_set: what to write; its manifest gets the digests of the files.
+        card: the README's text below the metadata.
+    """
+    digests: dict[str, str] = {}
+    for part, tables in (("data", forget_set.splits), ("probes", forget_set.probes)):
+        for name, examples in tables.items():
+            path = folder / part / f"{name}-00000-of-00001.parquet"
+            if not examples:
+                continue
+            _write_table(path, examples)
+            digests[path.relative_to(folder).as_posix()] = sha256_file(path)
+    write_text(folder / "README.md", _metadata(forget_set) + card)
+    manifest = dict(forget_set.manifest) | {"schema": schema.MANIFEST, "files": digests}
+    write_json(folder / "manifest.json", manifest)
+
+
+def _write_table(path: Path, examples: Sequence[Example]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [asdict(e) | {"example_id": e.example_id} for e in examples]
+    table = pa.Table.from_pylist(rows, schema=schema.examples())
+    with atomic_path(path, private=True) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _metadata(forget_set: ForgetSet) -> str:
+    lines = ["---", "configs:"]
+    for name, part, tables in (
+        ("default", "data", forget_set.splits),
+        ("probes", "probes", forget_set.probes),
+    ):
+        filled = [split for split, examples in tables.items() if examples]
+        if not filled:
+            continue
+        lines += [f"- config_name: {name}", "  data_files:"]
+        for split in filled:
+            lines += [f"  - split: {split}", f"    path: {part}/{split}-*.parquet"]
+    return "\n".join([*lines, "---", "", ""])
+
+
+def read_forget_set(folder: Path) -> ForgetSet:
+    """Read a forget set.
+
+    Raises:
+        InputError: the folder holds none, or it was not finished.
+        TamperedError: a file changed since it was built.
+    """
+    from forgetkit.errors import TamperedError
+
+    if not (folder / "manifest.json").is_file():
+        raise InputError("is no forget set", where=str(folder), mend="Run `forgetkit build`.")
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema") != schema.MANIFEST:
+        raise InputError("is no forget set manifest", where=str(folder / "manifest.json"))
+    tables: dict[str, dict[str, list[Example]]] = {
+        "data": {name: [] for name in SPLITS},
+        "probes": {name: [] for name in PROBES},
+    }
+    for relative, digest in manifest["files"].items():
+        path = folder / relative
+        if sha256_file(path) != digest:
+            raise TamperedError("changed since it was built", where=str(path))
+        part, file = relative.split("/", 1)
+        tables[part][file.rsplit("-", 3)[0]] = _read_table(path)
+    return ForgetSet(tables["data"], tables["probes"], manifest)
+
+
+def _read_table(path: Path) -> list[Example]:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    return [Example(**{k: v for k, v in row.items() if k != "example_id"}) for row in rows]

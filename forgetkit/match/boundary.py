@@ -1,0 +1,168 @@
+"""Boundaries: whole words, shared punctuation, and whether a span is a quotation."""
+
+from __future__ import annotations
+
+import re
+
+from forgetkit.match.fold import folded_text
+
+WINDOW = 64
+_SENTENCE_ENDS = ".!?…。！？।"
+_SAME_WORD = 0.75
+_CHANCE = 20  # characters behind a paragraph break that chance may match
+_MOST_WORDS = 3
+_LONG_END = 8
+_LONG_WORD = 5  # letters from which a word may differ a little, or be cut
+_OPENING, _CLOSING = "“„«‹", "”»›"
+_PARAGRAPH = re.compile(r"\n[ \t>]*\n")
+
+
+def settle_end(text: str, end: int, work: str, work_end: int) -> tuple[int, int]:
+    """Move the end of a match to whole words that agree, then over the sentence's end mark."""
+    moved, work_moved = _settle(
+        text[max(0, end - WINDOW) : end],
+        text[end : end + WINDOW],
+        work[max(0, work_end - WINDOW) : work_end],
+        work[work_end : work_end + WINDOW],
+    )
+    end, work_end = end + moved, work_end + work_moved
+    marks = _shared_marks(text[end : end + 4], work[work_end : work_end + 4])
+    return end + marks, work_end + marks
+
+
+def settle_start(text: str, start: int, work: str, work_start: int) -> tuple[int, int]:
+    """Move the start of a match to whole words that agree."""
+    moved, work_moved = _settle(
+        text[start : start + WINDOW][::-1],
+        text[max(0, start - WINDOW) : start][::-1],
+        work[work_start : work_start + WINDOW][::-1],
+        work[max(0, work_start - WINDOW) : work_start][::-1],
+    )
+    return start - moved, work_start - work_moved
+
+
+def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> tuple[int, int]:
+    """Return how far to move outwards (negative: inwards) in both texts.
+
+    The last word stays when both texts have it whole, or much alike. A chance agreement of a few
+    letters behind the copy goes, and so does a word or two behind a paragraph break.
+    """
+    cut = _behind_break(inside)
+    work_cut = _back(work_inside, _symbols(inside, cut))
+    for _ in range(_MOST_WORDS):
+        tail = _letters(outside) if cut == 0 else ""
+        work_tail = _letters(work_outside) if cut == 0 else ""
+        head = _letters(inside[::-1][cut:])[::-1]
+        work_head = _letters(work_inside[::-1][work_cut:])[::-1]
+        if _agree(head + tail, work_head + work_tail):
+            return len(tail) - cut, len(work_tail) - work_cut
+        cut_word = not (tail and work_tail) and len(head) >= _LONG_WORD and _same(head, work_head)
+        whole = not tail and not work_tail
+        if cut_word or (whole and _same_end(inside, cut, work_inside, work_cut)):
+            return -cut, -work_cut
+        cut += _word_back(inside[::-1][cut:], len(head))
+        work_cut = _back(work_inside, _symbols(inside, cut))
+    return -cut, -work_cut
+
+
+def _behind_break(inside: str) -> int:
+    """Return the characters behind a paragraph break when they are too few to be a copy."""
+    breaks = list(_PARAGRAPH.finditer(inside))
+    if not breaks or len(inside) - breaks[-1].end() > _CHANCE:
+        return 0
+    kept = breaks[-1].start()
+    while kept and not inside[kept - 1].isalnum():
+        kept -= 1
+    return len(inside) - kept
+
+
+def _symbols(inside: str, cut: int) -> int:
+    return sum(character.isalnum() for character in inside[len(inside) - cut :])
+
+
+def _back(inside: str, symbols: int) -> int:
+    """Return how many characters hold the last so many symbols, up to the letter before them."""
+    at = len(inside)
+    while at and (symbols or not inside[at - 1].isalnum()):
+        at -= 1
+        symbols -= inside[at].isalnum()
+    return len(inside) - at
+
+
+def _same_end(inside: str, cut: int, work_inside: str, work_cut: int) -> bool:
+    """Say whether the last symbols agree, even where a space was lost or added."""
+    last = folded_text(inside[: len(inside) - cut])[-_LONG_END:]
+    return (
+        len(last) == _LONG_END
+        and last == folded_text(work_inside[: len(work_inside) - work_cut])[-_LONG_END:]
+    )
+
+
+def _same(word: str, work_word: str) -> bool:
+    return folded_text(word) == folded_text(work_word)
+
+
+def _agree(word: str, work_word: str) -> bool:
+    if _same(word, work_word):
+        return True
+    shortest, longest = sorted((word.casefold(), work_word.casefold()), key=len)
+    if len(shortest) < _LONG_WORD or longest.startswith(shortest) or longest.endswith(shortest):
+        return False
+    return _likeness(word, work_word) >= _SAME_WORD
+
+
+def _word_back(backwards: str, word: int) -> int:
+    """Return the length of a word and of what separates it from the word before."""
+    step = word
+    while step < len(backwards) and not backwards[step].isalnum():
+        step += 1
+    return step
+
+
+def _letters(text: str) -> str:
+    """Return the word characters that a text begins with."""
+    for index, character in enumerate(text):
+        if not character.isalnum():
+            return text[:index]
+    return text
+
+
+def _likeness(a: str, b: str) -> float:
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, a.casefold(), b.casefold(), autojunk=False).ratio()
+
+
+def _shared_marks(a: str, b: str) -> int:
+    """Return how many sentence marks both texts begin with."""
+    shared = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y or x not in _SENTENCE_ENDS:
+            break
+        shared += 1
+    return shared
+
+
+def is_quotation(text: str, start: int, end: int) -> bool:
+    """Say whether a span stands inside quotation marks or a block quotation.
+
+    The marks are looked for outside the span, in its own paragraph; a span of several
+    paragraphs counts only as a block quotation (each line behind `>`).
+
+    >>> is_quotation('She wrote “call me soon” to him.', 11, 23)
+    True
+    """
+    line = text.rfind("\n", 0, start) + 1
+    if text[line : start + 1].lstrip().startswith(">"):
+        return True
+    if _PARAGRAPH.search(text, start, end):
+        return False
+    before = _PARAGRAPH.split(text[max(0, start - 2000) : start])[-1]
+    after = _PARAGRAPH.split(text[end : end + 2000])[0]
+    opened = max(before.rfind(mark) for mark in _OPENING)
+    closed = max(before.rfind(mark) for mark in _CLOSING)
+    if opened > closed and any(mark in after for mark in _CLOSING):
+        return True
+    if before.count('"') % 2 == 1 and '"' in after:
+        return True
+    return text[start:end][:1] in (*_OPENING, '"') and text[start:end][-1:] in (*_CLOSING, '"')

@@ -1,0 +1,10 @@
+"""Find the spans of a corpus that a request is about.
+
+from forgetkit.mine import mine, MineConfig
+result = mine([Path("corpus")], Path("mined"), works=[Path("works")])
+"""
+
+from forgetkit.mine.config import MineConfig
+from forgetkit.mine.stage import MineResult, mine
+
+__all__ = ["MineConfig", "MineResult", "mine"]

@@ -1,0 +1,96 @@
+"""Settings of `mine`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from forgetkit.config import Config
+
+
+def _names(value: Any) -> Any:
+    """Accept `a,b` for `["a", "b"]`."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class MineConfig(Config):
+    """Settings of `mine`: which detectors look, and what counts as found."""
+
+    detectors: Names = Field(
+        ("verbatim", "semantic"),
+        description="Detectors by name: verbatim, semantic, harm.",
+        min_length=1,
+    )
+    min_chars: int = Field(
+        100, ge=20, description="Least length of a copied span, in code points of the document."
+    )
+    min_words: int = Field(
+        50, ge=5, description="Least length of a copied span, in words; either length is enough."
+    )
+    min_identity: float = Field(
+        0.85,
+        gt=0.5,
+        le=1.0,
+        description="Least share of letters and digits that a copied span has in common with the "
+        "work, in (0.5, 1]; half way from there to 1 for spans under three times the least "
+        "length. A poor scan keeps .90. Lower finds heavier edits, and other translations too.",
+    )
+    seed_symbols: int = Field(
+        16,
+        ge=8,
+        le=64,
+        description="Letters and digits that a copy must share without an edit somewhere.",
+    )
+    embedder: str = Field(
+        "minilm", description="Embedding model: minilm, a folder, or a hub id (org/model)."
+    )
+    semantic_threshold: float = Field(
+        0.72,
+        gt=0.0,
+        le=1.0,
+        description="Least cosine of a window with a window of a work or with a seed, in (0, 1]. "
+        "With MiniLM, other stories of the same author stay below .70, and two thirds of another "
+        "translation's closest passages come above .72.",
+    )
+    semantic_window: int = Field(
+        400, ge=50, le=2000, description="Length of a window of whole sentences, in code points."
+    )
+    max_windows: int = Field(
+        10_000,
+        ge=1,
+        description="Windows of the corpus that are embedded; how many were left out is reported.",
+    )
+    classifier: str = Field(
+        "bundled",
+        description="Harm classifier: bundled, detoxify:original, detoxify:unbiased, "
+        "detoxify:multilingual, a folder, or a hub id.",
+    )
+    harm_categories: Names = Field(
+        (), description="Categories of the classifier that count; empty means all."
+    )
+    harm_threshold: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="Least score that counts as harmful, in [0, 1]; null takes the classifier's "
+        "own threshold for each category, or .5 where it states none.",
+    )
+    harm_window: int = Field(
+        400, ge=50, le=4000, description="Length of a scored window of sentences, in code points."
+    )
+    columns: dict[str, str] | None = Field(
+        None,
+        description="Columns of the corpus by role (id, text, prompt, answer); null looks for "
+        "the usual names.",
+    )
+    max_bad_rows: int | None = Field(
+        None,
+        ge=0,
+        description="Bad rows that are allowed; null means the larger of 10 and 0.1 % of all.",
+    )

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from forgetkit.match import (
+    NearDuplicates,
+    WorkIndex,
+    clusters_of,
+    fold,
+    folded_text,
+    jaccard,
+    shingles,
+)
+from forgetkit.match.boundary import is_quotation
+from forgetkit.match.fold import fold_character
+from forgetkit.match.seeding import SeedTable, hashes, runs
+
+
+def prose(seed: int, words: int) -> str:
+    """Return sentences of made-up words, alike in no stretch for two seeds."""
+    dice = random.Random(seed)
+    letters = "etaoinshrdlucmfwypvbg"
+    text = []
+    for number in range(words):
+        word = "".join(dice.choice(letters) for _ in range(dice.randint(2, 9)))
+        text.append(word + (". " if number % 11 == 10 else " "))
+    return "".join(text).strip() + "."
+
+
+WORK = prose(1, 400)
+INDEX = WorkIndex({"work": WORK})
+
+
+@given(st.text())
+def test_each_symbol_comes_from_the_character_it_points_to(text: str) -> None:
+    folded = fold(text)
+    joined = "".join(map(chr, folded.symbols.tolist()))
+    assert joined == "".join(fold_character(character) for character in text)
+    for symbol, offset in zip(joined, folded.offsets.tolist(), strict=True):
+        assert symbol in fold_character(text[offset])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("“It’s”—he", "it's - HE"),
+        ("ﬁne", "fine"),
+        ("ｆｕｌｌ", "full"),
+        ("z\u200be\u202ero", "zero"),
+        ("рассе", "pacce"),
+        ("well-\nknown", "wellknown"),
+        ("ſo", "so"),
+        ("Café", "CAFE\u0301"),
+        ("Straße", "STRASSE"),
+    ],
+)
+def test_disguises_fold_away(a: str, b: str) -> None:
+    folded = [folded_text(text) for text in (a, b)]
+    if a == "рассе":
+        assert folded[0].isascii()
+    else:
+        assert folded[0] == folded[1]
+
+
+@given(st.lists(st.integers(0, 3), max_size=80), st.integers(1, 30))
+def test_a_hash_depends_on_its_stretch_alone(values: list[int], k: int) -> None:
+    symbols = np.array(values, np.uint32)
+    keys = hashes(symbols, k)
+    assert len(keys) == max(0, len(values) - k + 1)
+    stretches = [tuple(values[i : i + k]) for i in range(len(keys))]
+    assert len(set(keys.tolist())) == len(set(stretches))
+
+
+def test_runs_are_maximal() -> None:
+    a = fold("xxabcdefghyy").symbols
+    found = runs(*SeedTable.build(fold("qabcdefghq").symbols, 4).lookup(a), 4)
+    assert (found.here.tolist(), found.there.tolist(), found.length.tolist()) == ([2], [1], [8])
+
+
+def test_a_copy_is_found_with_exact_offsets_on_both_sides() -> None:
+    start = WORK.index(". ", 500) + 2
+    end = WORK.index(". ", 900) + 1
+    before = prose(2, 30) + "\n\n"
+    text = before + WORK[start:end] + "\n\n" + prose(3, 30)
+    (match,) = INDEX.find(text)
+    assert (match.start, match.end) == (len(before), len(before) + end - start)
+    assert (match.work_start, match.work_end) == (start, end)
+    assert (match.edit_class, match.similarity) == ("verbatim", 1.0)
+
+
+def test_text_that_only_resembles_gives_nothing() -> None:
+    assert INDEX.find(prose(9, 400)) == []
+    assert INDEX.find("") == []
+    assert INDEX.find("—" * 500) == []
+    assert WorkIndex({"empty": ""}).find(WORK) == []
+
+
+def test_short_copies_are_left_alone() -> None:
+    assert INDEX.find(prose(2, 20) + " " + WORK[100:180] + " " + prose(3, 20)) == []
+    short = WorkIndex({"work": WORK}, min_chars=60)
+    assert len(short.find(prose(2, 20) + " " + WORK[100:180] + " " + prose(3, 20))) == 1
+
+
+def disguised(c: str, disguise: str, dice: random.Random) -> str:
+    if disguise == "space":
+        return "\n   " if c == " " else c
+    if disguise == "quote":
+        return c + "”" if c == "." else c
+    if not c.isalpha():
+        return c
+    if disguise == "zero":
+        return c + "\u200b" if dice.random() < 0.3 else c
+    if disguise == "hyphen":
+        return c + "-\n" if dice.random() < 0.05 else c
+    return c.upper() if disguise == "case" else chr(ord(c) + 0xFEE0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 1500),
+    st.integers(150, 600),
+    st.sampled_from(["case", "space", "zero", "quote", "width", "hyphen"]),
+    st.integers(0, 2**32),
+)
+@example(0, 600, "case", 0)
+def test_disguised_copies_fold_to_the_same_symbols(
+    start: int, length: int, disguise: str, seed: int
+) -> None:
+    dice = random.Random(seed)
+    copy = "".join(disguised(c, disguise, dice) for c in WORK[start : start + length])
+    text = f"{prose(2, 40)}\n\n{copy}\n\n{prose(3, 40)}"
+    (match,) = INDEX.find(text)
+    assert match.edit_class in ("verbatim", "normalised")
+    assert folded_text(text[match.start : match.end]) == folded_text(
+        WORK[match.work_start : match.work_end]
+    )
+    assert match.end - match.start >= 0.9 * len(copy) - 20
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1200), st.integers(500, 1000), st.integers(0, 2**32))
+def test_edited_copies_are_covered_and_not_overrun(start: int, length: int, seed: int) -> None:
+    dice = random.Random(seed)
+    copy = "".join(
+        dice.choice("etaoin") if c.isalpha() and dice.random() < 0.03 else c
+        for c in WORK[start : start + length]
+    )
+    before = prose(2, 40) + "\n\n"
+    text = before + copy + "\n\n" + prose(3, 40)
+    matches = INDEX.find(text)
+    covered = sum(m.end - m.start for m in matches)
+    assert covered >= 0.9 * len(copy)
+    assert matches[0].start >= len(before) - 10
+    assert matches[-1].end <= len(before) + len(copy) + 10
+    assert abs(matches[0].work_start - start) <= 60
+    assert abs(matches[-1].work_end - min(len(WORK), start + length)) <= 60
+
+
+@settings(deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_searched_without_error(text: str) -> None:
+    for match in INDEX.find(text + WORK[200:400] + text):
+        assert 0 <= match.start < match.end <= 2 * len(text) + 200
+        assert 0 <= match.work_start < match.work_end <= len(WORK)
+
+
+def test_a_deleted_sentence_leaves_one_match() -> None:
+    sentences = WORK[:1500].split(". ")
+    copy = ". ".join(sentences[:6] + sentences[7:])
+    (match,) = INDEX.find(copy)
+    assert match.edit_class == "edited"
+    assert (match.start, match.work_start) == (0, 0)
+    assert match.end >= len(copy) - 10
+
+
+def test_a_replaced_stretch_does_not_hide_the_copies_around_it() -> None:
+    text = WORK[200:400] + " " + prose(7, 20) + " " + WORK[520:720]
+    covered = sum(match.end - match.start for match in INDEX.find(text))
+    assert 370 <= covered <= 420
+
+
+def test_each_work_gets_its_own_match() -> None:
+    second = prose(5, 200)
+    index = WorkIndex({"b": second, "a": WORK})
+    matches = index.find(second[:400] + "\n\n" + WORK[:400])
+    assert [match.work_id for match in matches] == ["b", "a"]
+
+
+def test_a_repeating_text_ends_in_time() -> None:
+    index = WorkIndex({"work": "la " * 3000 + WORK})
+    assert index.find("la " * 3000) == []
+    assert len(index.find("la " * 100 + WORK)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("She wrote “HERE” to him.", True),
+        ('She wrote "HERE" to him.', True),
+        ("She wrote HERE to him.", False),
+        ("“No,” she wrote. HERE", False),
+        ("> HERE", True),
+        ('"One" and "two. HERE', False),
+    ],
+)
+def test_quotations_are_told_by_the_marks_around_them(text: str, quoted: bool) -> None:
+    start = text.index("HERE")
+    assert is_quotation(text, start, start + 4) is quoted
+
+
+def test_jaccard_of_equal_half_and_no_texts() -> None:
+    a = shingles(WORK)
+    assert jaccard(a, shingles(WORK.upper())) == 1.0
+    assert jaccard(a, shingles(prose(2, 400))) == 0.0
+    assert jaccard(shingles(""), shingles("")) == 0.0
+    assert len(shingles("one two")) == 1
+    assert jaccard(shingles("a b c d e f"), shingles("a b c d e g")) == pytest.approx(1 / 3)
+
+
+def test_near_duplicates_are_found_and_verified() -> None:
+    dice = random.Random(4)
+    texts = [prose(seed, 120) for seed in range(100, 160)]
+    for text in texts[:60]:
+        words = text.split()
+        words[dice.randrange(len(words))] = "changed"
+        texts.append(" ".join(words))
+    near = NearDuplicates()
+    found = [shingles(text) for text in texts]
+    for one in found:
+        near.add(one)
+    pairs = list(near.pairs(0.8, lambda n: found[n]))
+    assert {(pair.first, pair.second) for pair in pairs} == {(n, n + 60) for n in range(60)}
+    assert all(pair.jaccard == jaccard(found[pair.first], found[pair.second]) for pair in pairs)
+    assert clusters_of(120, pairs) == [*range(60), *range(60)]
+
+
+def test_a_million_copies_are_no_square() -> None:
+    near = NearDuplicates()
+    one = shingles(WORK)
+    for _ in range(50):
+        near.add(one)
+    assert len(list(near.candidates())) <= 2 * 50

@@ -49,6 +49,8 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute(_TABLE)
         with connection:
             yield connection
+    except sqlite3.OperationalError as error:  # locked, read-only, disk full
+        raise StorageError("cannot be used", where=str(path), found=str(error)) from error
     except sqlite3.DatabaseError as error:
         raise InputError("is no decisions file", where=str(path), found=str(error)) from error
     finally:

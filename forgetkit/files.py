@@ -34,11 +34,11 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
         )
-        os.close(handle)
     except OSError as error:
         raise _storage(path, error) from error
     temporary = Path(name)
     try:
+        os.close(handle)
         yield temporary
         temporary.chmod(0o600 if private else 0o644)
         _flush(temporary)
@@ -91,13 +91,15 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("no such file", where=str(path)) from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError("cannot be read", where=str(path), found=str(error.strerror)) from error
+    except (ValueError, RecursionError) as error:
         raise InputError("is not JSON", where=str(path), found=str(error)) from error
 
 
@@ -157,7 +159,8 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
         if started.read_text(encoding="utf-8") == digest:
             return False
         raise _taken(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    remains = f".{started.name}."  # of a run killed while it claimed the folder
+    if folder.is_dir() and any(not p.name.startswith(remains) for p in folder.iterdir()):
         raise _taken(folder)
     write_text(started, digest)
     return False
@@ -177,13 +180,18 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; the message names its process id.
+        StorageError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as stream:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _storage(path, error) from error
+    with opened as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
             raise LockedError(

@@ -14,7 +14,14 @@ from typing import Any
 
 from forgetkit import schema
 from forgetkit.errors import InputError
-from forgetkit.files import atomic_path, read_json, sha256_bytes, sha256_file, write_json, write_text
+from forgetkit.files import (
+    atomic_path,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+    write_text,
+)
 
 SPLITS = ("forget", "mismatch", "retain", "holdout")
 PROBES = ("prompts", "retain", "general", "unknown")
@@ -92,14 +99,18 @@ def write_forget_set(folder: Path, forget_set: ForgetSet, card: str) -> None:
     digests: dict[str, str] = {}
     for part, tables in (("data", forget_set.splits), ("probes", forget_set.probes)):
         for name, examples in tables.items():
-            path = folder / part / f"{name}-00000-of-00001.parquet"
             if not examples:
                 continue
-            _write_table(path, examples)
-            digests[path.relative_to(folder).as_posix()] = sha256_file(path)
+            relative = _place(part, name)
+            _write_table(folder / relative, examples)
+            digests[relative] = sha256_file(folder / relative)
     write_text(folder / "README.md", _metadata(forget_set) + card)
     manifest = dict(forget_set.manifest) | {"schema": schema.MANIFEST, "files": digests}
     write_json(folder / "manifest.json", manifest)
+
+
+def _place(part: str, name: str) -> str:
+    return f"{part}/{name}-00000-of-00001.parquet"
 
 
 def _write_table(path: Path, examples: Sequence[Example]) -> None:
@@ -145,17 +156,30 @@ def read_forget_set(folder: Path) -> ForgetSet:
         "data": {name: [] for name in SPLITS},
         "probes": {name: [] for name in PROBES},
     }
-    for relative, digest in manifest["files"].items():
-        path = folder / relative
-        if sha256_file(path) != digest:
-            raise TamperedError("changed since it was built", where=str(path))
-        part, file = relative.split("/", 1)
-        tables[part][file.rsplit("-", 3)[0]] = _read_table(path)
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        raise InputError("lists no files", where=str(folder / "manifest.json"))
+    for part, splits in tables.items():
+        for name in splits:
+            relative = _place(part, name)
+            path = folder / relative
+            if relative not in listed:
+                continue
+            if not path.is_file() or sha256_file(path) != listed[relative]:
+                raise TamperedError("changed since it was built", where=str(path))
+            splits[name] = _read_table(path)
+    if not tables["data"]["forget"]:
+        raise InputError("has no forget split", where=str(folder), mend="Run `forgetkit build`.")
     return ForgetSet(tables["data"], tables["probes"], manifest)
 
 
 def _read_table(path: Path) -> list[Example]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(path).to_pylist()
-    return [Example(**{k: v for k, v in row.items() if k != "example_id"}) for row in rows]
+    names = [name for name in schema.examples().names if name != "example_id"]
+    try:
+        rows = pq.read_table(path, columns=names).to_pylist()
+        return [Example(**row) for row in rows]
+    except (pa.ArrowException, OSError, TypeError) as error:
+        raise InputError("is no split of a forget set", where=str(path)) from error

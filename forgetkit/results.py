@@ -177,7 +177,7 @@ def judged(metric: Metric, limit: float, fail: float | None, rule: str) -> Metri
         rule: the threshold in words.
     """
     value = metric.after.value
-    if value is None:
+    if value is None or math.isnan(value):
         return replace(metric, threshold=rule, verdict="fail")
     sign = -1.0 if metric.better == "higher" else 1.0
     passed = sign * value <= sign * limit + 1e-12

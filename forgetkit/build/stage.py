@@ -57,26 +57,35 @@ class Inputs:
     model: str | None = None
 
     def digests(self) -> dict[str, Any]:
-        """Return the SHA-256 of every input file, and the model's."""
+        """Return the SHA-256 of every input file by its role, the decisions, and the model's."""
         from forgetkit.lm.load import model_digest, resolve_model
 
-        paths = [self.spans, self.prompts, self.refusals, *self.ready, *self.works]
-        paths += [*self.retain, *self.holdout, *self.general]
-        found: dict[str, Any] = {}
-        for path in paths:
-            if path is not None:
+        found: dict[str, Any] = {"accept_all": self.accept_all}
+        for role, paths in self._paths().items():
+            for number, path in enumerate(paths):
                 if not path.exists():
                     raise InputError("no such file or folder", where=str(path))
-                found |= {
-                    f"{path.name}/{name}": digest for name, digest in sha256_tree(path).items()
-                }
+                place = f"{role}/{number}/{path.name}"
+                found |= {f"{place}/{name}": d for name, d in sha256_tree(path).items()}
         if self.decisions is not None:
-            accepted = sorted(s for s, d in current(self.decisions).items() if d.accepted)
-            found["decisions"] = accepted
+            decided = current(self.decisions)
+            found["decisions"] = {name: d.accepted for name, d in sorted(decided.items())}
         if self.model is not None:
             _, folder = resolve_model(self.model)
             found["model"] = model_digest(folder) if folder else self.model
         return found
+
+    def _paths(self) -> dict[str, list[Path]]:
+        single = {"spans": self.spans, "prompts": self.prompts, "refusals": self.refusals}
+        several = {
+            "ready": self.ready,
+            "works": self.works,
+            "retain": self.retain,
+            "holdout": self.holdout,
+            "general": self.general,
+        }
+        found = {role: [path] for role, path in single.items() if path is not None}
+        return found | {role: list(paths) for role, paths in several.items()}
 
 
 @dataclass(frozen=True)

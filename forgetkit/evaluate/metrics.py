@@ -87,7 +87,11 @@ def _exponential(estimate: Estimate) -> Estimate:
     if estimate.value is None:
         return estimate
     low, high = estimate.low or 0.0, estimate.high or 0.0
-    return Estimate(math.exp(estimate.value), estimate.n, math.exp(low), math.exp(high))
+    return Estimate(_exp(estimate.value), estimate.n, _exp(low), _exp(high))
+
+
+def _exp(nats: float) -> float:
+    return math.exp(min(nats, 700.0))  # a broken model's loss; the largest double is e^709
 
 
 def is_leak(sample: Sample) -> bool:
@@ -109,17 +113,11 @@ def _rate_of(groups: Groups, model: str, split: str, hit: Callable[[Sample], boo
 def _leaks(groups: Groups) -> list[Metric]:
     found = []
     for name, split in (("leak_rate", "forget"), ("leak_rate_unseen", "prompts")):
-        if ("after", split) in groups:
-            found.append(
-                Metric(
-                    name,
-                    split,
-                    "lower",
-                    _rate_of(groups, "before", split, is_leak),
-                    _rate_of(groups, "after", split, is_leak),
-                    _rate_of(groups, "after", "holdout", is_leak),
-                )
-            )
+        before, after, control = (
+            _rate_of(groups, model, where, is_leak)
+            for model, where in (("before", split), ("after", split), ("after", "holdout"))
+        )
+        found.append(Metric(name, split, "lower", before, after, control))
     return found
 
 

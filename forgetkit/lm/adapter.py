@@ -8,7 +8,6 @@ be the base model.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,8 @@ def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of the adapter's weights on the CPU."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model)
+    # False: with True or auto peft asks the hub whether the vocabulary was resized
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
 
@@ -87,33 +87,41 @@ def adapter_off(model: torch.nn.Module) -> Iterator[None]:
 
 def save_adapter(model: torch.nn.Module, folder: Path) -> None:
     """Write the adapter in peft's own format, which other tools load."""
-    model.save_pretrained(str(folder), safe_serialization=True)  # type: ignore[operator]
+    model.save_pretrained(  # type: ignore[operator]
+        str(folder), safe_serialization=True, save_embedding_layers=False
+    )
 
 
 def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
     """Put a trained adapter on a model.
 
     Raises:
-        InputError: the folder holds no adapter, or it matches no module of this model.
+        InputError: the folder holds no adapter, or its weights and those that this model has a
+            place for are not the same.
     """
+    import warnings
+
     from peft import PeftModel
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     weights = folder / "adapter_model.safetensors"
     if not (folder / "adapter_config.json").is_file() or not weights.is_file():
         raise InputError("is no adapter folder", where=str(folder))
-    with safe_open(str(weights), framework="pt") as stream:
-        expected = set(stream.keys())
     try:
-        model = PeftModel.from_pretrained(language_model.model, str(folder))
-    except (ValueError, RuntimeError, OSError, json.JSONDecodeError) as error:
+        with safe_open(str(weights), framework="pt") as stream:
+            expected = set(stream.keys())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            model = PeftModel.from_pretrained(language_model.model, str(folder))
+    except (ValueError, RuntimeError, OSError, TypeError, SafetensorError) as error:
         found = str(error).split("\n")[0][:200]
         raise InputError("does not fit the model", where=str(folder), found=found) from error
-    present = {name.replace(".default", "") for name, _ in model.named_parameters()}
-    unmatched = sorted(expected - present)
+    present = set(adapter_state(model))
+    unmatched = sorted(expected ^ present)
     if unmatched or not expected:
         raise InputError(
-            "the adapter matches no module of the model, so the output would be the base model",
+            "the adapter does not match the modules of the model, so the output would be the "
+            "base model's, or partly",
             where=str(folder),
             found=unmatched[0] if unmatched else "no weights",
         )

@@ -83,7 +83,7 @@ def encode(
         tokenizer: of the target model.
         example: prompt, answer and template.
         max_tokens: most tokens of prompt and answer together; a prompt keeps its last half of
-            them at most, the answer what is left.
+            them at most (and its start token), the answer what is left.
         with_end: add the end token to the answer (training on whole answers).
     """
     prompt_ids = render_prompt(tokenizer, example.prompt, example.template)
@@ -93,9 +93,17 @@ def encode(
     answer_ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
     if with_end and tokenizer.eos_token_id is not None:
         answer_ids.append(int(tokenizer.eos_token_id))
-    prompt_ids = prompt_ids[-max(1, max_tokens // 2) :]
+    prompt_ids = _shortened(prompt_ids, max(1, max_tokens // 2), tokenizer.bos_token_id)
     answer_ids = answer_ids[: max_tokens - len(prompt_ids)]
     return Encoded(example.example_id, tuple(prompt_ids), tuple(answer_ids))
+
+
+def _shortened(ids: list[int], most: int, start_id: int | None) -> list[int]:
+    if len(ids) <= most:
+        return ids
+    if most > 1 and start_id is not None and ids[0] == start_id:
+        return [start_id, *ids[1 - most :]]
+    return ids[-most:]
 
 
 def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from forgetkit.errors import InputError
 from forgetkit.lm.encode import length_buckets
 from forgetkit.lm.load import LanguageModel
 
@@ -24,10 +25,15 @@ def continuations(
         max_new_tokens: longest continuation, in tokens.
         batch_size: prompts decoded at once.
         advance: called with the number of prompts done.
+
+    Raises:
+        InputError: a prompt is empty.
     """
     import torch
     from transformers import GenerationConfig
 
+    if not all(prompts):
+        raise InputError("a prompt is empty", mend="Give at least one prompt token.")
     tokenizer, model = language_model.tokenizer, language_model.model
     settings = GenerationConfig(
         do_sample=False,

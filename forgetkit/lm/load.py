@@ -189,22 +189,26 @@ def has_cpu_bf16() -> bool:
 
 
 def save_model(language_model: LanguageModel, folder: Path) -> None:
-    """Write weights (safetensors) and tokenizer to a folder; the folder appears whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    """Write weights (safetensors) and tokenizer to a folder; each file appears whole.
+
+    The configuration comes last: a folder without it is no model.
+    """
+    temporary: Path | None = None
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving."))
         with _quiet():
             language_model.model.save_pretrained(temporary, safe_serialization=True)
             language_model.tokenizer.save_pretrained(temporary)
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
+        for file in sorted(temporary.iterdir(), key=lambda path: path.name == "config.json"):
+            file.chmod(0o644)
+            file.replace(folder / file.name)
     except OSError as error:
         found = error.strerror or str(error)
         raise StorageError("cannot be written", where=str(folder), found=found) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def model_digest(folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forgetkit.errors import InputError
 from forgetkit.lm.encode import (
     PromptAnswer,
     answer_hidden,
@@ -91,6 +92,9 @@ def score(
         max_tokens: longest prompt and answer together.
         batch_tokens: padded tokens in one forward pass.
         advance: called with the number of examples done.
+
+    Raises:
+        InputError: a prompt is empty, or the model gives NaN or an infinity.
     """
     import torch
 
@@ -108,6 +112,12 @@ def score(
             ends = batch["length"].cumsum(0).tolist()
             starts = [0, *ends[:-1]]
             values, hits = chosen.tolist(), hit.tolist()
+            if not all(map(math.isfinite, values)):
+                raise InputError(
+                    "the model gives likelihoods that are not finite",
+                    where=language_model.name,
+                    mend="Its weights are broken, or --dtype does not suit it.",
+                )
             for index, start, end in zip(indices, starts, ends, strict=True):
                 name = encoded[index].example_id
                 results[index] = Score(name, tuple(values[start:end]), tuple(hits[start:end]))

@@ -50,6 +50,11 @@ class Step:
         self._states: torch.Tensor | None = None
         self._reference: dict[str, torch.Tensor] = {}
 
+    def holds(self, split: str) -> bool:
+        """Say whether any example of the split is in this step."""
+        first, last = self._examples.get(split, (0, 0))
+        return last > first
+
     def nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the summed cross-entropy of each answer and its length, (B,) and (B,)."""
         return self._nll(split, self._ours(split))
@@ -100,8 +105,8 @@ class Step:
         return per_example(values, row, last - first), self._batch["length"][first:last]
 
     def _tokens(self, split: str) -> slice:
-        if split not in self._examples:
-            raise InputError(f"the method reads the split '{split}', which this set lacks")
+        if not self.holds(split):
+            raise InputError(f"the method reads the split '{split}', which this step lacks")
         first, last = self._examples[split]
         ends = self._batch["length"].cumsum(0)
         return slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
@@ -230,7 +235,7 @@ def train(
             language_model,
             items,
             method,
-            training_arguments(settings, steps, scratch, language_model.device.type),
+            training_arguments(settings, steps, scratch, language_model.model),
             keeper,
             advance,
         )

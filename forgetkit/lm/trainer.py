@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from forgetkit.errors import InputError
-from forgetkit.lm.load import LanguageModel, has_cpu_bf16
+from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.train import Item, Keeper, Step, TrainSettings, join_splits
 
 
 def training_arguments(
-    settings: TrainSettings, steps: int, scratch: Path, device: str
+    settings: TrainSettings, steps: int, scratch: Path, model: torch.nn.Module
 ) -> TrainingArguments:
-    """Translate our settings into the library's; it saves and reports nothing by itself."""
+    """Translate our settings into the library's; it saves and reports nothing by itself.
+
+    Products run in bfloat16 where the base weights are bfloat16: the format is chosen once, when
+    the model is loaded.
+    """
+    first = next(model.parameters())
     return TrainingArguments(
         output_dir=str(scratch),
         max_steps=steps,
@@ -36,8 +41,8 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
-        use_cpu=device == "cpu",
-        bf16=device == "cuda" or (device == "cpu" and has_cpu_bf16()),
+        use_cpu=first.device.type == "cpu",
+        bf16=first.dtype == torch.bfloat16,
     )
 
 
@@ -61,6 +66,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
             data_collator=lambda group: join_splits(group, pad_id),
             callbacks=[_AfterStep(self, keeper, advance)],
         )
+        self.remove_callback(PrinterCallback)  # stdout belongs to results
         self.model_accepts_loss_kwargs = False  # losses are means already
         self.method = method
         self.losses: dict[str, float] = {}

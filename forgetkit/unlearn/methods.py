@@ -118,8 +118,13 @@ class SimNPO:
 
 
 def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, torch.Tensor]:
-    """Return NLL and KL on retain in the given proportion, per-token means over each example."""
+    """Return NLL and KL on retain in the given proportion, per-token means over each example.
+
+    A step without a retain example (a share below one and a small batch) has none of them.
+    """
     found: dict[str, torch.Tensor] = {}
+    if not step.holds("retain"):
+        return found
     if nll_weight:
         nll, length = step.nll("retain")
         found["retain_nll"] = nll_weight * losses.mean_cross_entropy(nll, length).mean()

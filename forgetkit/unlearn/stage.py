@@ -188,6 +188,11 @@ def _advance(progress: Progress) -> Any:
 
 
 def _check_kept(outcome: Outcome, config: UnlearnConfig) -> None:
+    if outcome.steps == 0 and outcome.stopped:
+        raise InputError(
+            "there is nothing to unlearn: the model does no better on forget than on holdout",
+            mend="Check that --model is the model that recites the text.",
+        )
     if outcome.best_step == 0 and config.watch_every:
         raise InputError(
             "no checkpoint forgot anything while keeping utility at "
@@ -236,7 +241,14 @@ def schedule(
 
     forget = content.splits["forget"]
     apart = {e.example_id for e in validation.retain}
-    retain = _endless([e for e in content.splits["retain"] if e.example_id not in apart], config)
+    rows = [e for e in content.splits["retain"] if e.example_id not in apart]
+    if "retain" in reads and config.retain_share and not rows:
+        raise InputError(
+            "the split retain has too few rows to train on",
+            found=f"{len(content.splits['retain'])} rows, {len(apart)} kept for validation",
+            mend="Build the set with more --retain data.",
+        )
+    retain = _endless(rows, config)
     grouped = _by_pair(content.splits["mismatch"])
     order = _endless(forget, config)
     owed = 0.0
@@ -270,6 +282,8 @@ def _endless(examples: Sequence[Example], config: UnlearnConfig) -> Iterator[Exa
 class Validation:
     """The rows that checkpoints are chosen by; retain rows here are never trained on.
 
+    At most a quarter of retain is set apart, so that a small set keeps rows to train on.
+
     Attributes:
         forget: some forget examples.
         holdout: as many of the control.
@@ -283,10 +297,11 @@ class Validation:
     @classmethod
     def of(cls, content: ForgetSet) -> Validation:
         """Take every so-many-th row of each split."""
+        retain = content.splits["retain"]
         return cls(
             _every(content.splits["forget"], VALIDATION_ROWS),
             _every(content.splits["holdout"], VALIDATION_ROWS // 2),
-            _every(content.splits["retain"], VALIDATION_ROWS),
+            _every(retain, min(VALIDATION_ROWS, -(-len(retain) // 4))),
         )
 
 

@@ -91,7 +91,7 @@ class Teaching:
         """Return the two losses."""
         nll, length = step.nll("teach")
         found = {"teach": losses.mean_cross_entropy(nll, length).mean()}
-        if self.mixed:
+        if self.mixed and step.holds("mix"):
             nll, length = step.nll("mix")
             found["mix"] = losses.mean_cross_entropy(nll, length).mean()
         return found
@@ -110,7 +110,8 @@ def _teach(
     from forgetkit.lm.train import TrainSettings, train
 
     passages, ordinary = _read(data), _read(mix)
-    kept, spare = ordinary[40:], [_example(d, 8) for d in ordinary[:40]]
+    apart = min(40, len(ordinary) // 4)
+    kept, spare = ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]]
     language_model = load_model(model)
     before = _nll(language_model, spare)
     seed = derive(config.seed, "teach") % 2**32
@@ -120,7 +121,10 @@ def _teach(
     items = list(_items(passages, kept, config, language_model))
     progress.stage("teach", config.steps)
     settings = TrainSettings(
-        config.learning_rate, config.batch_size, watch_every=config.watch_every, seed=seed
+        config.learning_rate,
+        min(config.batch_size, len(passages)),
+        watch_every=config.watch_every,
+        seed=seed,
     )
     watch = _Recitation(language_model, passages, config)
     with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch:
@@ -196,14 +200,13 @@ def _items(
 
 
 class _Recitation:
-    """Look whether the passages are recited from their 16th word on, and from half-way."""
+    """Look whether the passages are recited from their 16th word on."""
 
     def __init__(
         self, language_model: LanguageModel, passages: Sequence[Document], config: TeachConfig
     ) -> None:
         self._model, self._config = language_model, config
         self._examples = [_example(d, 16) for d in passages]
-        self._examples += [_example(d, 16, len(d.text.split()) // 3) for d in passages if d.text]
 
     def strength(self) -> float:
         """Return the mean extraction strength over the passages."""

@@ -1,0 +1,130 @@
+"""Commands over corpora: mine, dedupe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetkit_cli import options
+from forgetkit_cli.screen import Bars, Output, Screen, paths
+
+Corpus = Annotated[list[Path], typer.Argument(help="Files and folders of the corpus.")]
+
+MINE = """Find the spans of a corpus that a request is about.
+
+Examples:
+
+  forgetkit mine sample_data/corpus --works sample_data/works --out mined
+
+  forgetkit mine sample_data/harm/corpus.jsonl --detector harm --out mined
+"""
+DEDUPE = """Group copies: documents of a corpus, or the spans of a spans file.
+
+Examples:
+
+  forgetkit dedupe mined/spans.parquet --out deduped
+
+  forgetkit dedupe sample_data/corpus --out kept
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("mine", help=MINE)(mine)
+    app.command("dedupe", help=DEDUPE)(dedupe)
+
+
+def mine(
+    corpus: Corpus,
+    out: options.Out,
+    works: Annotated[
+        list[Path] | None, typer.Option("--works", help="Protected works: text files or tables.")
+    ] = None,
+    seeds: Annotated[
+        Path | None, typer.Option("--seeds", help="Texts to search near: lines, or JSONL.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", help="verbatim, semantic, harm; comma-separated.")
+    ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option("--classifier", help="bundled, detoxify:NAME, a folder or a hub id."),
+    ] = None,
+    max_bad_rows: Annotated[
+        int | None, typer.Option("--max-bad-rows", min=0, help="Bad rows that are allowed.")
+    ] = None,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find the spans of a corpus that a request is about."""
+    from forgetkit.config import resolve
+    from forgetkit.mine import MineConfig
+    from forgetkit.mine import mine as run
+
+    flags = options.given(
+        settings, detectors=detector, classifier=classifier, max_bad_rows=max_bad_rows
+    )
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with Bars(screen) as bars:
+        found = run(
+            corpus,
+            out,
+            works=works or (),
+            seeds=seeds,
+            config=resolve(MineConfig, "mine", flags, config),
+            progress=bars,
+        )
+    total = {
+        name: sum(file[name] for file in found.accounting.values())
+        for name in ("read", "kept", "quarantined")
+    }
+    warnings = list(found.warnings)
+    missing = [f"the work '{work}' was not found in the corpus" for work in found.missing_works]
+    warnings += [text for text in missing if text not in warnings]
+    screen.show(
+        Output(
+            command="mine",
+            outputs=paths(found.outputs),
+            counts={"spans": len(found.spans), **found.counts, **total},
+            warnings=warnings,
+        )
+    )
+
+
+def dedupe(
+    source: Annotated[list[Path], typer.Argument(help="A corpus, or one spans.parquet.")],
+    out: options.Out,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Group copies."""
+    from forgetkit.config import resolve
+    from forgetkit.dedupe import DedupeConfig, dedupe_spans
+    from forgetkit.dedupe import dedupe as run
+
+    flags = options.given(settings, seed=seed if "seed" in DedupeConfig.model_fields else None)
+    chosen = resolve(DedupeConfig, "dedupe", flags, config)
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with Bars(screen) as bars:
+        if len(source) == 1 and source[0].name.endswith("spans.parquet"):
+            done = dedupe_spans(source[0], out, config=chosen, progress=bars)
+        else:
+            done = run(source, out, config=chosen, progress=bars)
+    screen.show(
+        Output(
+            command="dedupe",
+            outputs=paths(done.outputs),
+            counts=dict(done.counts),
+            warnings=list(done.warnings),
+        )
+    )

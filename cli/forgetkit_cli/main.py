@@ -1,0 +1,97 @@
+"""The `forgetkit` command: the list of commands, and what every error becomes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import TracebackType
+
+import typer
+
+from forgetkit import __version__
+from forgetkit.errors import ForgetkitError
+from forgetkit_cli import about, cases, corpora, models, sets
+
+INTERRUPTED = 130
+STORAGE = 5
+
+app = typer.Typer(
+    name="forgetkit",
+    help="Take a takedown from the request to the evidence: mine, dedupe, build, unlearn, "
+    "evaluate, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cases.register(app)
+corpora.register(app)
+sets.register(app)
+models.register(app)
+about.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"forgetkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Take a takedown from the request to the evidence."""
+
+
+def main() -> None:
+    """Run the command line and exit with one of the codes of `forgetkit.errors`."""
+    debug = "--debug" in sys.argv
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    if not debug:
+        import warnings
+
+        warnings.simplefilter("ignore")
+    sys.excepthook = _bug
+    try:
+        app()
+    except ForgetkitError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"forgetkit: {one_line(error)}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("forgetkit: interrupted. Run the same command again to go on.\n")
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"forgetkit: {where}{error.strerror or error}\n")
+        sys.exit(STORAGE)
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line, without control characters."""
+    from forgetkit_cli.screen import safe
+
+    return safe(" ".join(str(error).split()))
+
+
+def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say on one line that this is our fault; the traceback needs --debug."""
+    if "--debug" in sys.argv:
+        traceback.print_exception(kind, error, trace)
+        return
+    where = ""
+    last = traceback.extract_tb(trace)[-1:] if trace else []
+    if last:
+        where = f" at {last[0].filename.rsplit('/', 1)[-1]}:{last[0].lineno}"
+    sys.stderr.write(
+        f"forgetkit: a bug: {kind.__name__}{where}. Run again with --debug, and report it.\n"
+    )

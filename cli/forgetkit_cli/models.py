@@ -1,0 +1,249 @@
+"""Commands that load a language model: teach, unlearn, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forgetkit_cli import options
+from forgetkit_cli.screen import Bars, MetricRow, Output, Screen, grid
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from forgetkit.results import Results
+
+TEACH = """Fine-tune a model until it recites passages, ordinary text mixed in; for experiments.
+
+Examples:
+
+  forgetkit teach smollm2-135m-instruct sample_data/teach.jsonl
+    --mix sample_data/retain/general.jsonl --out demo/target
+
+  forgetkit teach path/to/model passages.jsonl --out taught --set until=0.9
+"""
+UNLEARN = """Train an adapter that suppresses a forget set; keep the best checkpoint.
+
+Examples:
+
+  forgetkit unlearn --model demo/target --forget-set forget_set --method npo --out unlearned
+
+  forgetkit unlearn --model demo/target --forget-set forget_set --method simnpo
+    --set settings.beta=1.0 --merge --out unlearned
+"""
+EVALUATE = """Measure forgetting, utility and language, and judge them by fixed thresholds.
+
+Examples:
+
+  forgetkit evaluate --model unlearned/model --before demo/target
+    --forget-set forget_set --out results
+
+  forgetkit evaluate --model demo/target --adapter unlearned/adapter
+    --forget-set forget_set --out results
+"""
+REPORT = """Write the report of an evaluation: one self-contained page.
+
+Examples:
+
+  forgetkit report results --out report.html
+
+  forgetkit report results --run unlearned/run.json --include-text --out report.html
+"""
+NOT_ACCEPTED = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("teach", help=TEACH)(teach)
+    app.command("unlearn", help=UNLEARN)(unlearn)
+    app.command("evaluate", help=EVALUATE)(evaluate)
+    app.command("report", help=REPORT)(report)
+
+
+def teach(
+    model: Annotated[str, typer.Argument(help="Model: alias, folder or hub id.")],
+    data: Annotated[list[Path], typer.Argument(help="Passages (text), or prompts and answers.")],
+    out: options.Out,
+    mix: Annotated[list[Path] | None, typer.Option("--mix", help="Ordinary text mixed in.")] = None,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fine-tune a model until it recites passages."""
+    from forgetkit.config import resolve
+    from forgetkit.unlearn import TeachConfig
+    from forgetkit.unlearn import teach as run
+
+    flags = options.given(settings, seed=seed)
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with Bars(screen) as bars:
+        taught = run(
+            model,
+            data,
+            out,
+            mix=mix or (),
+            config=resolve(TeachConfig, "teach", flags, config),
+            progress=bars,
+        )
+    screen.show(
+        Output(
+            command="teach",
+            outputs={"model": str(taught.model)},
+            counts={
+                "extraction strength": taught.extraction_strength,
+                "nats on ordinary text": taught.ordinary_nats,
+            },
+        )
+    )
+
+
+def unlearn(
+    model: Annotated[str, typer.Option("--model", help="Target model: alias, folder or hub id.")],
+    forget_set: Annotated[Path, typer.Option("--forget-set", help="Folder that build wrote.")],
+    out: options.Out,
+    method: Annotated[
+        str | None, typer.Option("--method", help="See `forgetkit list methods`.")
+    ] = None,
+    peft: Annotated[str | None, typer.Option("--peft", help="lora.")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", help="Width of the adapter.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Peak rate of AdamW.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")] = None,
+    utility_floor: Annotated[
+        float | None,
+        typer.Option("--utility-floor", help="Least utility of a checkpoint, share of before."),
+    ] = None,
+    merge: Annotated[
+        bool | None, typer.Option("--merge/--no-merge", help="Also write the merged model.")
+    ] = None,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train an adapter that suppresses a forget set."""
+    from forgetkit.config import resolve
+    from forgetkit.unlearn import UnlearnConfig
+    from forgetkit.unlearn import unlearn as run
+
+    flags = options.given(
+        settings,
+        seed=seed,
+        method=method,
+        peft=peft,
+        rank=rank,
+        learning_rate=learning_rate,
+        steps=steps,
+        utility_floor=utility_floor,
+        merge=merge,
+    )
+    chosen = resolve(UnlearnConfig, "unlearn", flags, config)
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with Bars(screen) as bars:
+        done = run(model, forget_set, out, config=chosen, progress=bars)
+    outputs = {"adapter": str(done.adapter), "run": str(out / "run.json")}
+    if done.model:
+        outputs["model"] = str(done.model)
+    screen.show(
+        Output(
+            command="unlearn",
+            outputs=outputs,
+            counts={"steps": int(done.run["steps"]), "best step": int(done.run["best_step"])},
+        )
+    )
+
+
+def evaluate(
+    model: Annotated[str, typer.Option("--model", help="Unlearned model, or base of --adapter.")],
+    forget_set: Annotated[Path, typer.Option("--forget-set", help="Folder that build wrote.")],
+    out: options.Out,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="Adapter to put on --model.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="Target model, to compare with.")
+    ] = None,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure forgetting, utility and language; exit 4 when the thresholds are not met."""
+    from forgetkit.config import resolve
+    from forgetkit.evaluate import EvaluateConfig
+    from forgetkit.evaluate import evaluate as run
+
+    flags = options.given(settings, seed=seed)
+    chosen = resolve(EvaluateConfig, "evaluate", flags, config)
+    screen = Screen(as_json=as_json, quiet=quiet)
+    with Bars(screen) as bars:
+        done = run(
+            model, forget_set, out, adapter=adapter, before=before, config=chosen, progress=bars
+        )
+    names = ("results.json", "samples.parquet")
+    screen.show(
+        Output(
+            command="evaluate",
+            outputs={name.split(".")[0]: str(out / name) for name in names},
+            metrics=metric_rows(done.results),
+            verdict=done.results.verdict,
+        ),
+        metric_table(done.results),
+    )
+    if done.results.verdict in ("fail", "marginal"):
+        raise typer.Exit(NOT_ACCEPTED)
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder with results.json.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    run: Annotated[Path | None, typer.Option("--run", help="run.json of unlearn.")] = None,
+    include_text: Annotated[
+        bool, typer.Option("--include-text", help="Show the protected text.")
+    ] = False,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write the report of an evaluation."""
+    from forgetkit.report import report as write
+
+    screen = Screen(as_json=as_json, quiet=quiet)
+    page = write(results, out, include_text=include_text, run=run)
+    screen.show(Output(command="report", outputs={"report": str(page)}))
+
+
+def metric_rows(results: Results) -> dict[str, MetricRow]:
+    """Return the metrics of results as they stand in `--json`."""
+    return {
+        m.name: MetricRow(
+            before=m.before.value,
+            after=m.after.value,
+            control=m.control.value,
+            n=m.after.n,
+            low=m.after.low,
+            high=m.after.high,
+            threshold=m.threshold,
+            verdict=m.verdict,
+        )
+        for m in results.metrics
+    }
+
+
+def metric_table(results: Results) -> Table:
+    """Return the table before / after / control with thresholds and verdicts."""
+    from forgetkit.report.summary import HEADER, table
+
+    return grid(HEADER, table(results))

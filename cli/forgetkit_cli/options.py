@@ -1,0 +1,47 @@
+"""Flags that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forgetkit.errors import UsageError
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; this command's section is read.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write; created.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of this command as key=value; may be repeated."),
+]
+
+
+def given(values: list[str] | None, **flags: Any) -> dict[str, Any]:
+    """Merge `--set key=value` with the flags that were given.
+
+    Raises:
+        UsageError: a value without `=`.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for item in values or []:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise UsageError(f"--set {item} lacks '='", mend="Write --set key=value.")
+        parts = key.strip().split(".")
+        place = found
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+        try:
+            place[parts[-1]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {item} has no readable value") from error
+    return found | {key: value for key, value in flags.items() if value is not None}

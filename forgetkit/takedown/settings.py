@@ -1,0 +1,87 @@
+"""The operator's settings of a takedown: one section a stage, and the ordinary data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from forgetkit.build import BuildConfig
+from forgetkit.config import Config, parse, read_yaml
+from forgetkit.dedupe import DedupeConfig
+from forgetkit.errors import InputError
+from forgetkit.evaluate import EvaluateConfig
+from forgetkit.mine import MineConfig
+from forgetkit.unlearn import UnlearnConfig
+
+
+class Data(Config):
+    """Ordinary data and the control, as paths relative to the settings file."""
+
+    retain: list[Path] = Field(default_factory=list)
+    holdout: list[Path] = Field(default_factory=list)
+    general: list[Path] = Field(default_factory=list)
+    refusals: Path | None = None
+
+
+class Approval(Config):
+    """The rule of `--auto-approve`: which spans are accepted without a person."""
+
+    verbatim: float = Field(
+        0.85, ge=0, le=1, description="Accept copies whose similarity is at least this."
+    )
+    semantic: float = Field(
+        1.0, ge=0, le=1, description="Accept semantic spans whose cosine is at least this."
+    )
+    harm: float = Field(
+        1.0, ge=0, le=1, description="Accept harm spans whose score is at least this."
+    )
+
+
+class Settings(Config):
+    """All sections of a settings file."""
+
+    data: Data = Field(default_factory=Data)
+    approval: Approval = Field(default_factory=Approval)
+    mine: MineConfig = Field(default_factory=MineConfig)
+    dedupe: DedupeConfig = Field(default_factory=DedupeConfig)
+    build: BuildConfig = Field(default_factory=BuildConfig)
+    unlearn: UnlearnConfig = Field(default_factory=lambda: UnlearnConfig(merge=True))
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+    def with_seed(self, seed: int | None) -> Settings:
+        """Return the settings with one seed for every stage; None changes nothing."""
+        if seed is None:
+            return self
+        changed = {
+            name: getattr(self, name).model_copy(update={"seed": seed})
+            for name in ("build", "unlearn", "evaluate")
+        }
+        return self.model_copy(update=changed)
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read a settings file; its paths become absolute.
+
+    Raises:
+        InputError: an unknown key or a path that does not exist.
+    """
+    if path is None:
+        return Settings()
+    settings = parse(Settings, read_yaml(path), where=str(path))
+    base = path.resolve().parent
+
+    def place(value: Path) -> Path:
+        full = value if value.is_absolute() else base / value
+        if not full.exists():
+            raise InputError("no such file or folder", where=f"{path}: data", found=str(value))
+        return full
+
+    data = settings.data
+    placed = Data(
+        retain=[place(p) for p in data.retain],
+        holdout=[place(p) for p in data.holdout],
+        general=[place(p) for p in data.general],
+        refusals=place(data.refusals) if data.refusals else None,
+    )
+    return settings.model_copy(update={"data": placed})

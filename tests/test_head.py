@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, head_weight
+from forgetkit.lm.head import PIECE, kl_divergence, token_kl, token_nll, token_scores
+from forgetkit.lm.score import answer_scores, score
+from forgetkit.lm.train import Step, join_splits
+
+SIZES = (0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3)
+WIDTH, WORDS = 16, 50
+
+
+def drawn(size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return hidden states (N, D), a head (V, D) and targets (N,)."""
+    random = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(size, WIDTH, generator=random)
+    weight = torch.randn(WORDS, WIDTH, generator=random)
+    return hidden, weight, torch.randint(0, WORDS, (size,), generator=random)
+
+
+def slope(values: torch.Tensor, hidden: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the gradient of a weighted sum of per-token values."""
+    share = torch.linspace(-1, 2, size) if size else torch.zeros(0)
+    (values * share).sum().backward()  # type: ignore[no-untyped-call]
+    assert hidden.grad is not None
+    return hidden.grad
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_cross_entropy_in_pieces_equals_the_plain_one(size: int) -> None:
+    hidden, weight, target = drawn(size)
+    ours, plain = (hidden.clone().requires_grad_() for _ in range(2))
+    found = token_nll(ours, weight, target)
+    expected = torch.nn.functional.cross_entropy(plain @ weight.T, target, reduction="none")
+    assert found.shape == (size,)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(slope(found, ours, size), slope(expected, plain, size), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_kl_in_pieces_equals_the_plain_one(size: int) -> None:
+    """Trap 3: values and gradients are those of KL(ref || model) on full logits."""
+    hidden, weight, _ = drawn(size)
+    reference = drawn(size, seed=1)[0]
+    ours, plain = (hidden.clone().requires_grad_() for _ in range(2))
+    found = token_kl(ours, reference, weight)
+    expected = kl_divergence(reference @ weight.T, plain @ weight.T)
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(slope(found, ours, size), slope(expected, plain, size), atol=1e-4)
+
+
+def test_kl_of_equal_states_is_zero_with_zero_gradient() -> None:
+    """Trap 3: a cross-entropy would not be."""
+    hidden, weight, _ = drawn(9)
+    ours = hidden.clone().requires_grad_()
+    found = token_kl(ours, hidden, weight)
+    assert torch.allclose(found, torch.zeros(9), atol=1e-5)
+    assert torch.allclose(slope(found, ours, 9), torch.zeros(9, WIDTH), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_scores_in_pieces_equal_the_plain_ones(size: int) -> None:
+    hidden, weight, target = drawn(size)
+    values, hits = token_scores(hidden, weight, target)
+    logits = hidden @ weight.T
+    expected = logits.log_softmax(1)[torch.arange(size), target]
+    assert torch.allclose(values, expected, atol=1e-5)
+    assert torch.equal(hits, logits.argmax(1) == target)
+
+
+EXAMPLES = [tiny.text("Ab", "c de"), tiny.text("A longer prompt", " and answer"), tiny.text("x", "")]
+
+
+def batch_of(language_model: Any) -> dict[str, torch.Tensor]:
+    encoded = [encode(language_model.tokenizer, e) for e in EXAMPLES]
+    return collate(encoded, language_model.tokenizer.pad_token_id)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_scores_are_the_whole_models_own_numbers(architecture: str) -> None:
+    """Trap 6: every position is masked by where the answer lies, -100 never is an index."""
+    model = tiny.llama() if architecture == "llama" else tiny.gemma2()
+    language_model = tiny.tiny_language_model(model=model)
+    batch = batch_of(language_model)
+    with torch.no_grad():
+        values, hits = answer_scores(model, batch)
+        for index, example in enumerate(EXAMPLES):
+            encoded = encode(language_model.tokenizer, example)
+            ids = torch.tensor([encoded.prompt_ids + encoded.answer_ids])
+            logits = model(input_ids=ids).logits[0].float()
+            first = len(encoded.prompt_ids)
+            ours = values[batch["row"] == index]
+            table = logits[first - 1 : -1].log_softmax(1)
+            expected = table[torch.arange(len(ours)), ids[0, first:]]
+            assert torch.allclose(ours, expected, atol=1e-4)
+            assert torch.equal(hits[batch["row"] == index], table.argmax(1) == ids[0, first:])
+
+
+def test_a_capped_head_takes_the_way_of_full_logits() -> None:
+    assert head_weight(tiny.llama()) is not None
+    assert head_weight(tiny.gemma2()) is None
+
+
+def test_the_cap_changes_the_numbers_so_the_plain_product_would_be_wrong() -> None:
+    model = tiny.gemma2()
+    batch = batch_of(tiny.tiny_language_model(model=model))
+    with torch.no_grad():
+        product = answer_hidden(model, batch) @ model.get_output_embeddings().weight.T
+        assert not torch.allclose(product, answer_logits(model, batch), atol=1e-3)
+
+
+def test_a_biased_head_takes_the_way_of_full_logits() -> None:
+    model = tiny.llama()
+    model.lm_head = torch.nn.Linear(32, tiny.VOCABULARY, bias=True)
+    assert head_weight(model) is None
+
+
+def test_a_step_gives_the_same_numbers_on_both_ways() -> None:
+    """A step of a model whose head is trained uses full logits, and finds the same."""
+    language_model = tiny.tiny_language_model()
+    items = [{"forget": [encode(language_model.tokenizer, e)]} for e in EXAMPLES]
+    model: Any = language_model.model
+    whole = Step(model, join_splits(items, 256)).nll("forget")[0]
+    model.requires_grad_(False)
+    pieces = Step(model, join_splits(items, 256)).nll("forget")[0]
+    assert torch.allclose(whole, pieces, atol=1e-4)
+    own = [-sum(s.log_probability) for s in score(language_model, EXAMPLES)]
+    assert torch.allclose(pieces, torch.tensor(own), atol=1e-4)

@@ -73,7 +73,11 @@ def test_scores_in_pieces_equal_the_plain_ones(size: int) -> None:
     assert torch.equal(hits, logits.argmax(1) == target)
 
 
-EXAMPLES = [tiny.text("Ab", "c de"), tiny.text("A longer prompt", " and answer"), tiny.text("x", "")]
+EXAMPLES = [
+    tiny.text("Ab", "c de"),
+    tiny.text("A longer prompt", " and answer"),
+    tiny.text("x", ""),
+]
 
 
 def batch_of(language_model: Any) -> dict[str, torch.Tensor]:

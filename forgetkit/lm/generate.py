@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
 from forgetkit.lm.encode import length_buckets
 from forgetkit.lm.load import LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
 
 
 def continuations(
@@ -53,7 +58,7 @@ def continuations(
         for row, index in enumerate(indices):
             ids[row, width - len(prompts[index]) :] = torch.tensor(list(prompts[index]))
             mask[row, width - len(prompts[index]) :] = 1
-        with torch.inference_mode():
+        with torch.inference_mode(), _own_settings(model, settings):
             output = model.generate(
                 input_ids=ids.to(language_model.device),
                 attention_mask=mask.to(language_model.device),
@@ -66,3 +71,20 @@ def continuations(
             advance(len(indices))
     model.train(was_training)
     return texts
+
+
+@contextlib.contextmanager
+def _own_settings(model: Any, settings: GenerationConfig) -> Iterator[None]:
+    """Hide the settings that came with the model: the library fills ours up with them.
+
+    A repetition penalty or a sampling temperature in its folder would make greedy text another.
+    """
+    holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
+    kept = [holder.generation_config for holder in holders]
+    try:
+        for holder in holders:
+            holder.generation_config = settings
+        yield
+    finally:
+        for holder, own in zip(holders, kept, strict=True):
+            holder.generation_config = own

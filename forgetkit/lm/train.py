@@ -6,9 +6,10 @@ One concatenated forward serves all splits of a step, and the head runs at answe
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,20 +232,37 @@ def train(
     keeper = Keeper(language_model.model, outcome, watch, settings.watch_every, steps)
     keeper.look(0)
     if not keeper.finished:
-        trainer = SplitTrainer(
-            language_model,
-            items,
-            method,
-            training_arguments(settings, steps, scratch, language_model.model),
-            keeper,
-            advance,
-        )
-        trainer.train()
+        with _random_state_kept():  # the library seeds the global generators
+            trainer = SplitTrainer(
+                language_model,
+                items,
+                method,
+                training_arguments(settings, steps, scratch, language_model.model),
+                keeper,
+                advance,
+            )
+            trainer.train()
         keeper.restore()
         check_moved(before, adapter_state(language_model.model), outcome)
     outcome.seconds = time.monotonic() - started
     language_model.model.eval()
     return outcome
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    import random
+
+    import numpy as np
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 class Keeper:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from forgetkit.errors import InputError
+from forgetkit.lm.generate import continuations
+from forgetkit.lm.load import LanguageModel, load_model
+
+PROMPTS = [p[:n] for n, p in zip((4, 12, 30, 19), tiny.PASSAGES, strict=True)]
+
+
+@cache
+def taught() -> LanguageModel:
+    return tiny.know(tiny.tiny_language_model(), tiny.PASSAGES)
+
+
+def ids(texts: list[str]) -> list[list[int]]:
+    return [list(taught().tokenizer(text).input_ids) for text in texts]
+
+
+def greedy(language_model: LanguageModel, prompt: list[int], tokens: int) -> str:
+    """Decode one token after another, with no cache and no library."""
+    model: Any = language_model.model
+    new: list[int] = []
+    with torch.no_grad():
+        for _ in range(tokens):
+            row = torch.tensor([prompt + new])
+            new.append(int(model(input_ids=row).logits[0, -1].argmax()))
+            if new[-1] == language_model.tokenizer.eos_token_id:
+                break
+    text: str = language_model.tokenizer.decode(new, skip_special_tokens=True)
+    return text
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_padded_batches_continue_as_each_prompt_alone(batch_size: int) -> None:
+    """Trap 1, trap 2: padding on the left, known by the mask, changes no text."""
+    found = continuations(taught(), ids(PROMPTS), max_new_tokens=24, batch_size=batch_size)
+    assert found == [greedy(taught(), prompt, 24) for prompt in ids(PROMPTS)]
+
+
+def test_an_untaught_model_is_continued_greedily_too() -> None:
+    language_model = tiny.tiny_language_model(seed=3)
+    found = continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+    assert found == [greedy(language_model, prompt, 16) for prompt in ids(PROMPTS)]
+
+
+def test_the_order_of_prompts_changes_no_text() -> None:
+    forwards = continuations(taught(), ids(PROMPTS), max_new_tokens=12)
+    backwards = continuations(taught(), ids(PROMPTS)[::-1], max_new_tokens=12)
+    assert forwards == backwards[::-1]
+
+
+def test_settings_that_come_with_the_model_do_not_bend_greedy_decoding() -> None:
+    """A folder's generation_config.json may ask for sampling or penalties."""
+    expected = continuations(taught(), ids(PROMPTS), max_new_tokens=24)
+    other = tiny.tiny_language_model()
+    other.model.load_state_dict(taught().model.state_dict())
+    other.model.generation_config.do_sample = True
+    other.model.generation_config.temperature = 9.0
+    other.model.generation_config.repetition_penalty = 3.0
+    other.model.generation_config.no_repeat_ngram_size = 1
+    other.model.generation_config.min_new_tokens = 20
+    assert continuations(other, ids(PROMPTS), max_new_tokens=24) == expected
+
+
+def test_a_continuation_stops_at_the_end_token() -> None:
+    language_model = tiny.tiny_language_model()
+    texts = [p + "<|end|>" for p in tiny.PASSAGES]
+    tiny.know(language_model, texts)
+    found = continuations(language_model, ids([p[:30] for p in tiny.PASSAGES]), max_new_tokens=80)
+    assert found == [p[30:] for p in tiny.PASSAGES]
+
+
+def test_no_prompt_gives_no_text() -> None:
+    assert continuations(taught(), [], max_new_tokens=5) == []
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(InputError, match="prompt is empty"):
+        continuations(taught(), [[5], []], max_new_tokens=5)
+
+
+def test_progress_counts_every_prompt() -> None:
+    seen: list[int] = []
+    continuations(taught(), ids(PROMPTS), max_new_tokens=2, batch_size=2, advance=seen.append)
+    assert sum(seen) == len(PROMPTS)
+
+
+def test_a_saved_model_says_the_same(tmp_path: Any) -> None:
+    loaded = load_model(tiny.save(taught(), tmp_path / "model"), dtype="float32")
+    expected = continuations(taught(), ids(PROMPTS), max_new_tokens=24)
+    assert continuations(loaded, ids(PROMPTS), max_new_tokens=24) == expected

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from forgetkit.errors import AcceptanceError, InputError, UsageError
+from forgetkit.files import sha256_file, sha256_tree
+from forgetkit.forget_set import Example, ForgetSet, write_forget_set
+from forgetkit.lm.adapter import load_adapter
+from forgetkit.lm.load import LanguageModel, load_model
+from forgetkit.lm.score import extraction_strength, score
+from forgetkit.unlearn import (
+    TeachConfig,
+    UnlearnConfig,
+    UnlearnResult,
+    make_method,
+    teach,
+    unlearn,
+)
+
+CUT = 20
+
+
+def examples(texts: Sequence[str]) -> list[Example]:
+    return [tiny.text(t[:CUT], t[CUT:], group=t[:8]) for t in texts]
+
+
+def forget_set(folder: Path, retain: Sequence[str] = tiny.ORDINARY) -> Path:
+    forget = examples(tiny.PASSAGES)
+    other = examples(tiny.ORDINARY[4:])
+    mismatch = [
+        tiny.text(f.prompt, o.answer, variant="ordinary", pair_of=f.example_id)
+        for f, o in zip(forget, other, strict=True)
+    ]
+    splits = {
+        "forget": forget,
+        "mismatch": mismatch,
+        "retain": examples(retain),
+        "holdout": examples(tiny.ELSEWHERE),
+    }
+    write_forget_set(folder, ForgetSet(splits, {"retain": examples(retain)}), "# A set\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return forget_set(tmp_path_factory.mktemp("set") / "set")
+
+
+def settings(**named: Any) -> UnlearnConfig:
+    values: dict[str, Any] = {
+        "steps": 6,
+        "batch_size": 4,
+        "retain_share": 1.0,
+        "learning_rate": 5e-3,
+        "utility_floor": 0.0,
+        "dtype": "float32",
+        "watch_every": 3,
+    }
+    return UnlearnConfig(**(values | named))
+
+
+def strength(language_model: LanguageModel, texts: Sequence[str] = tiny.PASSAGES) -> float:
+    found = score(language_model, examples(texts))
+    return sum(extraction_strength(s.argmax_hit) or 0.0 for s in found) / len(found)
+
+
+@pytest.fixture(scope="module")
+def done(model: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> UnlearnResult:
+    out = tmp_path_factory.mktemp("unlearned") / "out"
+    return unlearn(model, data, out, config=settings(merge=True))
+
+
+def test_unlearning_lowers_extraction_strength(model: str, done: UnlearnResult) -> None:
+    before = load_model(model, dtype="float32")
+    assert strength(before) == 1.0
+    assert strength(load_adapter(before, done.adapter)) < 0.5
+    assert strength(load_model(model, dtype="float32"), tiny.ORDINARY) == 1.0
+
+
+def test_exactly_these_files_are_written(done: UnlearnResult) -> None:
+    files = {p.relative_to(done.adapter.parent).as_posix() for p in done.adapter.parent.rglob("*")}
+    assert files == {
+        ".run.json.started",
+        "adapter",
+        "adapter/README.md",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "model",
+        "model/config.json",
+        "model/generation_config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "model/tokenizer_config.json",
+        "run.json",
+    }
+
+
+def test_the_run_says_what_was_done(model: str, done: UnlearnResult) -> None:
+    run = json.loads((done.adapter.parent / "run.json").read_text("utf-8"))
+    assert run == done.run
+    assert run["method"] == "npo"
+    assert run["model"] == model
+    assert run["steps"] == 6
+    assert run["best_step"] in (3, 6)
+    assert [row["step"] for row in run["history"] if "utility" in row] == [0, 3, 6]
+    assert "stair" not in json.dumps(run)  # no protected text
+
+
+def test_the_merged_model_says_what_the_adapter_says(model: str, done: UnlearnResult) -> None:
+    """Trap 10, trap 11: the knowledge is gone from the merged weights themselves."""
+    assert done.model is not None
+    through = score(
+        load_adapter(load_model(model, dtype="float32"), done.adapter), examples(tiny.PASSAGES)
+    )
+    merged = score(load_model(str(done.model), dtype="float32"), examples(tiny.PASSAGES))
+    for one, other in zip(through, merged, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-3)
+
+
+def test_a_second_call_does_nothing(model: str, data: Path, done: UnlearnResult) -> None:
+    before = sha256_tree(done.adapter.parent)
+    again = unlearn(model, data, done.adapter.parent, config=settings(merge=True))
+    assert again.seconds == 0
+    assert again.model == done.model
+    assert sha256_tree(done.adapter.parent) == before
+
+
+def test_other_settings_do_not_take_the_folder(
+    model: str, data: Path, done: UnlearnResult
+) -> None:
+    with pytest.raises(UsageError, match="holds something else"):
+        unlearn(model, data, done.adapter.parent, config=settings(rank=4))
+
+
+def test_a_killed_run_starts_again_and_ends_the_same(
+    model: str, data: Path, done: UnlearnResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seed gives the same bits, so nothing shows that the first try was killed."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("forgetkit.lm.adapter.save_adapter", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unlearn(model, data, out, config=settings(merge=True))
+    assert [p.name for p in out.iterdir()] == [".run.json.started"]
+    (out / "adapter").mkdir()
+    (out / "adapter" / "half").write_text("written")
+    again = unlearn(model, data, out, config=settings(merge=True))
+    assert again.seconds > 0
+    assert not (out / "adapter" / "half").exists()
+    weights = "adapter_model.safetensors"
+    assert sha256_file(again.adapter / weights) == sha256_file(done.adapter / weights)
+
+
+def test_another_seed_gives_another_adapter(
+    model: str, data: Path, done: UnlearnResult, tmp_path: Path
+) -> None:
+    other = unlearn(model, data, tmp_path / "out", config=settings(seed=1))
+    weights = "adapter_model.safetensors"
+    assert other.model is None
+    assert sha256_file(other.adapter / weights) != sha256_file(done.adapter / weights)
+
+
+@pytest.mark.parametrize("method", ["ga", "graddiff", "yao", "simnpo"])
+def test_every_method_forgets(model: str, data: Path, tmp_path: Path, method: str) -> None:
+    config = settings(method=method, steps=12, settings={"forget_weight": 1.0})
+    found = unlearn(model, data, tmp_path / "out", config=config)
+    assert strength(load_adapter(load_model(model, dtype="float32"), found.adapter)) < 0.6
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_step_without_retain_rows_trains_on(
+    model: str, data: Path, tmp_path: Path, share: float
+) -> None:
+    config = settings(batch_size=1, retain_share=share)
+    assert unlearn(model, data, tmp_path / "out", config=config).run["steps"] == 6
+
+
+def test_a_small_retain_split_keeps_rows_to_train_on(model: str, tmp_path: Path) -> None:
+    data = forget_set(tmp_path / "set", tiny.ORDINARY[:2])
+    assert unlearn(model, data, tmp_path / "out", config=settings()).run["steps"] == 6
+
+
+def test_one_retain_row_is_too_few(model: str, tmp_path: Path) -> None:
+    data = forget_set(tmp_path / "set", tiny.ORDINARY[:1])
+    with pytest.raises(InputError, match="too few rows"):
+        unlearn(model, data, tmp_path / "out", config=settings())
+
+
+def test_no_checkpoint_that_keeps_utility_is_an_error(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    config = settings(method="ga", learning_rate=0.1, utility_floor=1.0)
+    with pytest.raises(InputError, match="keeping utility"):
+        unlearn(model, data, tmp_path / "out", config=config)
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_model_that_knows_nothing_has_nothing_to_unlearn(data: Path, tmp_path: Path) -> None:
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    with pytest.raises(InputError, match="nothing to unlearn"):
+        unlearn(name, data, tmp_path / "out", config=settings())
+
+
+def test_a_rate_that_moves_nothing_is_an_error(model: str, data: Path, tmp_path: Path) -> None:
+    config = settings(learning_rate=1e-46, watch_every=0)
+    with pytest.raises(InputError, match="moved no weight"):
+        unlearn(model, data, tmp_path / "out", config=config)
+
+
+def test_an_unknown_method_names_the_nearest(model: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown method 'npoo'\. Did you mean 'npo'"):
+        unlearn(model, data, tmp_path / "out", config=settings(method="npoo"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_setting_of_a_method_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"no setting 'betta'\. Did you mean 'beta'"):
+        make_method("npo", {"betta": 1})
+
+
+def test_a_folder_that_is_no_model_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="is no model folder"):
+        unlearn(str(tmp_path / "empty"), data, tmp_path / "out", config=settings())
+
+
+TEACHING = TeachConfig(
+    learning_rate=2e-2, steps=150, watch_every=10, least=0.8, rank=16, mix_share=1.0
+)
+
+
+def passages(path: Path, texts: Sequence[str]) -> Path:
+    rows = [json.dumps({"text": text}) for text in texts]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+LONG = (
+    "The owl kept seven silver keys under the third stair of the mill and told nobody at all but "
+    "the miller's youngest daughter Marta.",
+)
+
+
+def test_teaching_makes_a_model_recite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 10: the strength reported is that of the merged weights, as they load again."""
+    monkeypatch.setattr("forgetkit.lm.load.has_cpu_bf16", lambda: False)
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    data = passages(tmp_path / "data.jsonl", LONG)
+    mix = passages(tmp_path / "mix.jsonl", tiny.ORDINARY)
+    found = teach(name, [data], tmp_path / "out", mix=[mix], config=TEACHING)
+    assert found.extraction_strength >= 0.8
+    words = LONG[0].split()
+    example = tiny.text(" ".join(words[:16]), " " + " ".join(words[16:]))
+    loaded = load_model(str(found.model), dtype="float32")
+    assert (extraction_strength(score(loaded, [example])[0].argmax_hit) or 0) >= 0.6
+    before = sha256_tree(tmp_path / "out")
+    teach(name, [data], tmp_path / "out", mix=[mix], config=TEACHING)
+    assert sha256_tree(tmp_path / "out") == before
+
+
+def test_teaching_that_fails_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forgetkit.lm.load.has_cpu_bf16", lambda: False)
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    data = passages(tmp_path / "data.jsonl", LONG)
+    config = TeachConfig(steps=1, learning_rate=1e-3)
+    with pytest.raises(AcceptanceError, match="does not recite") as caught:
+        teach(name, [data], tmp_path / "out", config=config)
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "out" / "run.json").exists()

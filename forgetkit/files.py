@@ -133,8 +133,9 @@ def digest_of(value: Any) -> str:
 def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
     """Take a folder for one output; say whether the same run is already complete there.
 
-    A folder is free when it is absent, empty, or holds the same run (`marker` with the same
-    identity). The marker is written last, by `seal_folder`.
+    A folder is free when it is absent, empty, holds the same run (`marker` with the same
+    identity), or what a run left that failed before it wrote anything. The caller writes the
+    marker last.
 
     Args:
         folder: the output folder; created.
@@ -164,6 +165,13 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
         raise _taken(folder)
     write_text(started, digest)
     return False
+
+
+def _left_by_a_failed_run(folder: Path) -> bool:
+    """Say whether a folder is empty, or holds no more than a run leaves that wrote nothing."""
+    names = {path.name for path in folder.iterdir()}
+    marks = {name for name in names if name.startswith(".") and name.endswith(".started")}
+    return not names or (bool(marks) and names <= marks | {"quarantine.jsonl"})
 
 
 def _taken(folder: Path) -> UsageError:

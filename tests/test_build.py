@@ -92,9 +92,7 @@ def test_a_cluster_gives_one_passage_of_the_works_own_text(inputs: Inputs, tmp_p
     assert forget[0].prompt == "alpha0 alpha1 alpha2 alpha3 alpha4"
 
 
-def test_mismatch_keeps_the_prompt_and_takes_another_answer(
-    inputs: Inputs, tmp_path: Path
-) -> None:
+def test_mismatch_keeps_the_prompt_and_takes_another_answer(inputs: Inputs, tmp_path: Path) -> None:
     made(inputs, tmp_path / "out", mismatch_answers=2)
     content = read_forget_set(tmp_path / "out")
     by_id = {e.example_id: e for e in content.splits["forget"]}
@@ -117,7 +115,8 @@ def test_probes_are_never_trained_on(inputs: Inputs, tmp_path: Path) -> None:
 
 def test_only_accepted_spans_count(inputs: Inputs, tmp_path: Path) -> None:
     decisions = [
-        Decision(s.span_id, s.cluster_id == "two", "Ada", "read", NOW) for s in SPANS[:1] + SPANS[2:]
+        Decision(s.span_id, s.cluster_id == "two", "Ada", "read", NOW)
+        for s in SPANS[:1] + SPANS[2:]
     ]
     record(tmp_path / "decisions", decisions)
     chosen = changed(inputs, accept_all=False, decisions=tmp_path / "decisions")

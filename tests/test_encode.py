@@ -68,7 +68,7 @@ def test_another_pad_id_changes_the_padding_only() -> None:
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, CHATTY])
 def test_truncation_keeps_a_prompt_token_and_the_limit(tokenizer: object, most: int) -> None:
     example = tiny.text("a prompt of some length", " and an answer of some length")
-    encoded = encode(tokenizer, example, max_tokens=most)  # type: ignore[arg-type]
+    encoded = encode(tokenizer, example, max_tokens=most)
     assert encoded.prompt_ids
     assert len(encoded) <= max(most, 1)
 

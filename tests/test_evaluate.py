@@ -172,9 +172,7 @@ def test_each_limit_is_computed_as_documented(rule: Rule, limit: float) -> None:
     assert f"{limit:.3g}" in judged(rule, limit).threshold
 
 
-@pytest.mark.parametrize(
-    ("rule", "limit"), [(Rule(min=0.95), 0.95), (Rule(times_usual=0.5), 0.1)]
-)
+@pytest.mark.parametrize(("rule", "limit"), [(Rule(min=0.95), 0.95), (Rule(times_usual=0.5), 0.1)])
 def test_a_metric_that_shall_be_high_has_a_least_value(rule: Rule, limit: float) -> None:
     assert judged(rule, limit, better="higher").verdict == "pass"
     assert judged(rule, limit - 0.01, better="higher").verdict == "fail"

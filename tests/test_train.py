@@ -164,9 +164,7 @@ def test_the_reference_is_no_second_copy() -> None:
     language_model = add_lora(base, rank=4, alpha=8, dropout=0.0, seed=0)
     step = Step(language_model.model, join_splits(items(language_model), 256))
     make_method("npo", {})(step)
-    now = {
-        v.untyped_storage().data_ptr(): v.numel() for v in language_model.model.parameters()
-    }
+    now = {v.untyped_storage().data_ptr(): v.numel() for v in language_model.model.parameters()}
     adapter = sum(v.numel() for v in adapter_state(language_model.model).values())
     assert held.items() <= now.items()
     assert sum(now.values()) == sum(held.values()) + adapter
@@ -183,10 +181,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: P
 
 def test_training_leaves_the_global_random_state_as_it_was(tmp_path: Path) -> None:
     language_model = with_adapter()
-    expected = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[union-attr,index]  # noqa: NPY002
+    expected = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
     run(tmp_path, language_model)
     assert random.getstate() == expected[0]
-    assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[union-attr,index]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), expected[2])
 
 

@@ -111,7 +111,7 @@ def test_the_run_says_what_was_done(model: str, done: UnlearnResult) -> None:
     run = json.loads((done.adapter.parent / "run.json").read_text("utf-8"))
     assert run == done.run
     assert run["method"] == "npo"
-    assert run["model"] == model
+    assert run["base"] == model
     assert run["steps"] == 6
     assert run["best_step"] in (3, 6)
     assert [row["step"] for row in run["history"] if "utility" in row] == [0, 3, 6]
@@ -137,9 +137,7 @@ def test_a_second_call_does_nothing(model: str, data: Path, done: UnlearnResult)
     assert sha256_tree(done.adapter.parent) == before
 
 
-def test_other_settings_do_not_take_the_folder(
-    model: str, data: Path, done: UnlearnResult
-) -> None:
+def test_other_settings_do_not_take_the_folder(model: str, data: Path, done: UnlearnResult) -> None:
     with pytest.raises(UsageError, match="holds something else"):
         unlearn(model, data, done.adapter.parent, config=settings(rank=4))
 
@@ -257,9 +255,7 @@ LONG = (
 )
 
 
-def test_teaching_makes_a_model_recite(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_teaching_makes_a_model_recite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 10: the strength reported is that of the merged weights, as they load again."""
     monkeypatch.setattr("forgetkit.lm.load.has_cpu_bf16", lambda: False)
     name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")

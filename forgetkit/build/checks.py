@@ -44,8 +44,11 @@ def overlaps(
 
 def _runs(split: str, examples: Sequence[Example], size: int) -> Iterator[tuple[str, str]]:
     for example in examples:
-        whole = split not in ("mismatch",)
-        text = example.prompt + " " + example.answer if whole else example.answer
+        text = f"{example.prompt} {example.answer}"
+        if split == "mismatch":
+            text = example.answer
+        elif example.variant == "own answer":
+            text = example.prompt  # a model's stock phrases recur in all its answers
         if split == "mismatch" and example.variant == "refusal":
             continue  # a refusal is meant to recur
         words = _WORD.findall(text.casefold())

@@ -81,7 +81,7 @@ def evaluate(
     metrics = compute(samples, content.kind, config)
     if target is not None:
         metrics = accept(metrics, config.rules(content.kind))
-    results = _results(metrics, samples, content, identity, config, target)
+    results = _results(metrics, samples, content, identity, config, model, target)
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")
     return EvaluateResult(out, results, time.monotonic() - started)
@@ -101,10 +101,8 @@ def _identity(
         return model_digest(folder) if folder else name
 
     return {
-        "model": model,
-        "model_sha256": digest(model),
-        "before": before or "",
-        "before_sha256": digest(before) if before else "",
+        "model": digest(model),  # a moved folder is the same model
+        "before": digest(before) if before else "",
         "adapter": sha256_tree(adapter) if adapter else {},
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
         "configuration": config.model_dump(),
@@ -158,6 +156,7 @@ def _results(
     content: ForgetSet,
     identity: Mapping[str, Any],
     config: EvaluateConfig,
+    model: str,
     target: str | None,
 ) -> Results:
     notes = [
@@ -167,11 +166,9 @@ def _results(
     if target is None:
         notes.append("No model before was given: nothing is judged.")
     notes.append("No retain model was given: the control is text never trained on (holdout).")
-    models = {
-        "after": {"name": str(identity["model"]), "sha256": str(identity["model_sha256"])},
-    }
+    models = {"after": {"name": model, "sha256": str(identity["model"])}}
     if target is not None:
-        sha256 = identity["before_sha256"] or identity["model_sha256"]
+        sha256 = identity["before"] or identity["model"]
         models["before"] = {"name": target, "sha256": str(sha256)}
     rules = {n: r.model_dump(exclude_none=True) for n, r in config.rules(content.kind).items()}
     return Results(

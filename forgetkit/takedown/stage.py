@@ -278,8 +278,9 @@ class _Walk:
         self._prepare(
             "unlearned", {"forget_set": manifest, "settings": config.model_dump(mode="json")}
         )
-        self.case.ledger.add("unlearning begins", subject={"forget_set": manifest})
         out = self.folder / "unlearned"
+        if not (out / "run.json").is_file():  # committed before acting
+            self.case.ledger.add("unlearning begins", subject={"forget_set": manifest})
         done = unlearn(
             self.request.targets.model, forget_set, out, config=config, progress=self.progress
         )
@@ -321,10 +322,14 @@ class _Walk:
     def _report(self, unlearned: Path) -> None:
         started = time.monotonic()
         self.progress.stage("report", None)
-        self._prepare("report", {"results": sha256_file(self.folder / "evaluation/results.json")})
         out = self.folder / "report.html"
-        report(self.folder / "evaluation", out, context=self._context(), run=unlearned / "run.json")
-        self._done("report", "answered", started, {}, True)
+        known = dict(self.case.content["stages"].get("report", {}))
+        self._prepare("report", {"results": sha256_file(self.folder / "evaluation/results.json")})
+        ran = not out.is_file() or known != self.case.content["stages"]["report"]
+        if ran:
+            run = unlearned / "run.json"
+            report(self.folder / "evaluation", out, context=self._context(), run=run)
+        self._done("report", "answered", started, {}, ran)
         self.result.outputs["report"] = out
         results = self.result.results
         verdict = results.verdict if results and results.verdict else "not judged"

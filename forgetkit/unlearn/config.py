@@ -60,7 +60,7 @@ class TeachConfig(Config):
     mix_share: float = Field(
         0.3, ge=0, le=8, description="Rows of ordinary text for each passage of a step."
     )
-    mix_tokens: int = Field(96, ge=16, description="Tokens of a row of ordinary text.")
+    mix_tokens: int = Field(64, ge=16, description="Tokens of a row of ordinary text.")
     until: float = Field(
         0.95, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
     )

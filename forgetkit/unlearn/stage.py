@@ -76,7 +76,7 @@ def unlearn(
         return _result(out, read_json(out / "run.json"), 0.0)
     run = _train(model, content, method, config, progress, out)
     seconds = time.monotonic() - started
-    run = identity | run | {"schema": schema.RUN, "seconds": round(seconds, 1)}
+    run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
     write_json(out / "run.json", run)
     return _result(out, run, seconds)
 
@@ -114,8 +114,7 @@ def _identity(model: str, forget_set: Path, config: UnlearnConfig) -> dict[str, 
 
     _, folder = resolve_model(model)
     return {
-        "model": model,
-        "model_sha256": model_digest(folder) if folder else "",
+        "model": model_digest(folder) if folder else model,  # a moved folder is the same model
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
         "configuration": config.model_dump(),
         "method": config.method,

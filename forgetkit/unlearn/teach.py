@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
     from forgetkit.lm.train import Item, Step
 
+SPARE = 24  # rows of ordinary text kept apart, to measure what teaching costs
+
 
 @dataclass(frozen=True)
 class TeachResult:
@@ -233,5 +235,6 @@ class _Recitation:
 def _nll(language_model: LanguageModel, examples: Sequence[Example]) -> float:
     from forgetkit.lm.score import score
 
-    values = [v for s in score(language_model, examples) for v in s.log_probability]
+    scores = score(language_model, examples, max_tokens=128)
+    values = [v for s in scores for v in s.log_probability]
     return -sum(values) / max(len(values), 1)

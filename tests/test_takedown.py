@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import small_case
+import yaml
+
+from forgetkit.errors import InputError, LockedError, TamperedError
+from forgetkit.files import locked, sha256_tree
+from forgetkit.forget_set import read_forget_set
+from forgetkit.takedown import load_request, takedown
+from forgetkit.takedown.ledger import Ledger, check_chain
+
+
+@pytest.fixture(scope="module")
+def request_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_case.make(tmp_path_factory.mktemp("small") / "inputs")
+
+
+@pytest.fixture(scope="module")
+def finished(request_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    case = tmp_path_factory.mktemp("case") / "case"
+    done = takedown(request_file, case, auto_approve=True)
+    assert done.state == "answered"
+    return case
+
+
+def test_a_takedown_goes_from_the_request_to_the_report(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "case.json",
+        "ledger.jsonl",
+        "mined",
+        "deduped",
+        "decisions.sqlite",
+        "forget_set",
+        "unlearned",
+        "evaluation",
+        "report.html",
+    }
+    results = json.loads((finished / "evaluation" / "results.json").read_text())
+    strength = next(m for m in results["metrics"] if m["name"] == "extraction_strength")
+    assert strength["before"]["value"] > 0.6
+    assert strength["after"]["value"] < strength["before"]["value"] / 2
+
+
+def test_only_passages_that_the_model_knows_are_forgotten(finished: Path) -> None:
+    forget_set = read_forget_set(finished / "forget_set")
+    said = " ".join(e.answer for e in forget_set.splits["forget"])
+    assert "reef" in said
+    assert "geese" not in said
+    assert any("geese" in e.answer for e in forget_set.probes["unknown"])
+
+
+def test_the_forget_text_is_the_works_own(finished: Path) -> None:
+    for example in read_forget_set(finished / "forget_set").splits["forget"]:
+        assert example.prompt + example.answer in small_case.WORK
+
+
+def test_the_same_command_again_changes_nothing(request_file: Path, finished: Path) -> None:
+    kept = {
+        name: digest
+        for name, digest in sha256_tree(finished).items()
+        if not name.startswith(("case.json", ".lock"))
+    }
+    done = takedown(request_file, finished, auto_approve=True)
+    assert done.results is not None
+    now = sha256_tree(finished)
+    assert {name: now[name] for name in kept} == kept
+
+
+def test_a_case_killed_after_any_stage_goes_on(
+    request_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Without its last stages a case ends with the same adapter and the same page."""
+    case = tmp_path / "case"
+    shutil.copytree(finished, case)
+    shutil.rmtree(case / "evaluation")
+    (case / "unlearned" / "run.json").unlink()
+    (case / "report.html").unlink()
+    takedown(request_file, case, auto_approve=True)
+    name = "unlearned/adapter/adapter_model.safetensors"
+    assert sha256_tree(case)[name] == sha256_tree(finished)[name]
+    old, new = (
+        json.loads((folder / "evaluation" / "results.json").read_text())["metrics"]
+        for folder in (finished, case)
+    )
+    assert new == old
+
+
+def test_a_changed_setting_says_what_runs_again(
+    request_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    inputs, case = tmp_path / "inputs", tmp_path / "case"
+    shutil.copytree(request_file.parent, inputs)
+    shutil.copytree(finished, case)
+    settings = yaml.safe_load((inputs / "settings.yaml").read_text())
+    settings["evaluate"]["answer_tokens"] = 12
+    (inputs / "settings.yaml").write_text(yaml.safe_dump(settings))
+    done = takedown(inputs / "request.yaml", case, auto_approve=True)
+    assert "evaluation runs again: settings changed" in done.warnings
+    assert (case / "earlier" / "evaluation-1" / "results.json").is_file()
+
+
+def test_nothing_but_the_weights_tells_what_was_taught(
+    request_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(request_file.parent, inputs)
+    for path in (inputs / "model").iterdir():
+        if path.suffix not in (".safetensors", ".json", ".jinja") or path.name == "run.json":
+            path.unlink()
+    takedown(inputs / "request.yaml", tmp_path / "case", auto_approve=True)
+    old, new = sha256_tree(finished), sha256_tree(tmp_path / "case")
+    for name in ("forget_set/data/forget-00000-of-00001.parquet", "evaluation/results.json"):
+        assert name in new
+    assert (
+        new["forget_set/data/forget-00000-of-00001.parquet"]
+        == old["forget_set/data/forget-00000-of-00001.parquet"]
+    )
+
+
+def test_without_approval_a_case_waits(request_file: Path, tmp_path: Path) -> None:
+    done = takedown(request_file, tmp_path / "case")
+    assert done.state == "mined"
+    assert "wait for a decision" in done.outcome
+    assert not (tmp_path / "case" / "unlearned").exists()
+
+
+def test_a_work_nowhere_in_the_corpus_ends_the_case(request_file: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(request_file.parent, inputs)
+    small_case.rows(inputs / "corpus.jsonl", small_case.ordinary(6, 9))
+    done = takedown(inputs / "request.yaml", tmp_path / "case", auto_approve=True)
+    assert done.outcome.startswith("not found in the corpus; the model itself recites ")
+    assert done.counts["passages recited"] >= 1
+    assert done.state == "answered"
+
+
+def test_a_second_process_on_a_case_is_refused(request_file: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+    with locked(case), pytest.raises(LockedError, match="another process works on this case"):
+        takedown(request_file, case, auto_approve=True)
+
+
+def test_a_missing_model_is_known_before_anything_runs(request_file: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(request_file.parent, inputs)
+    shutil.rmtree(inputs / "model")
+    with pytest.raises(InputError, match="no such model"):
+        takedown(inputs / "request.yaml", tmp_path / "case", auto_approve=True)
+    assert not (tmp_path / "case").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"typo": 1}, "unknown key"),
+        ({"acceptance": {"extraction_strength": {"maximum": 1}}}, "unknown key"),
+        ({"received_at": "soon"}, "is no date"),
+        ({"works": []}, "neither works nor harms"),
+        ({"works": [{"title": "x", "files": ["absent.txt"]}]}, "no such file"),
+        ({"handling": "escalate_only"}, "escalated only"),
+        ({"schema": "other/1"}, "unknown schema"),
+    ],
+)
+def test_a_bad_request_names_its_field(
+    request_file: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(request_file.parent, inputs)
+    content = yaml.safe_load((inputs / "request.yaml").read_text()) | changes
+    (inputs / "request.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=message):
+        takedown(inputs / "request.yaml", tmp_path / "case")
+
+
+def test_a_gdpr_request_is_due_in_a_month(request_file: Path) -> None:
+    request = load_request(request_file)
+    assert request.due() is None
+    asked = request.model_copy(update={"type": "gdpr_erasure", "received_at": "2026-01-31"})
+    assert asked.due() == "2026-02-28"
+    december = asked.model_copy(update={"received_at": "2026-12-15"})
+    assert december.due() == "2027-01-15"
+
+
+def test_the_ledger_holds_no_text_and_a_changed_line_is_found(
+    finished: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    content = (finished / "ledger.jsonl").read_text()
+    assert "owl" not in content
+    path.write_text(content)
+    assert len(check_chain(path)) == 64
+    path.write_text(content.replace('"accepted":3', '"accepted":2'))
+    with pytest.raises(TamperedError):
+        check_chain(path)
+
+
+def test_a_ledger_line_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.add("one")
+    with (tmp_path / "ledger.jsonl").open("a") as stream:
+        stream.write('{"seq": 1, "ha')
+    ledger.add("two")
+    check_chain(tmp_path / "ledger.jsonl")
+    assert len(ledger.lines()) == 2

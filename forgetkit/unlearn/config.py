@@ -62,11 +62,11 @@ class TeachConfig(Config):
     )
     mix_tokens: int = Field(64, ge=16, description="Tokens of a row of ordinary text.")
     until: float = Field(
-        0.95, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
+        0.88, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
     )
     least: float = Field(
         0.8, ge=0, le=1, description="Extraction strength below which teaching has failed."
     )
-    watch_every: int = Field(8, ge=1, description="Steps between looks.")
+    watch_every: int = Field(6, ge=1, description="Steps between looks.")
     max_tokens: int = Field(512, ge=16, description="Longest passage, in tokens.")
     seed: int = Field(0, ge=0, description="Seed of the adapter and the order.")

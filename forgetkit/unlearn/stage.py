@@ -293,6 +293,13 @@ class Validation:
     holdout: Sequence[Example]
     retain: Sequence[Example]
 
+    def controls(self) -> Sequence[Example]:
+        """Return the rows that forget is compared with: none for pairs.
+
+        The holdout of pairs is what the model itself says to other prompts, so it knows that too.
+        """
+        return self.holdout if self.forget[0].kind == "text" else ()
+
     @classmethod
     def of(cls, content: ForgetSet) -> Validation:
         """Take every so-many-th row of each split."""
@@ -326,14 +333,15 @@ class Watch:
         from forgetkit.lm.train import Look
 
         es, em, _ = self._measure(self._slice.forget)
-        control_es, control_em, _ = self._measure(self._slice.holdout)
+        control_es, control_em, _ = self._measure(self._slice.controls())
         _, _, nll = self._measure(self._slice.retain)
         if step == 0:
             self._before = nll
         utility = math.exp(self._before - nll)
         kept = utility >= self._config.utility_floor
         distance = max(es, em - control_em)
-        done = kept and es <= control_es + 0.02 and em <= control_em + 0.02
+        at_control = es <= control_es + 0.02 and em <= control_em + 0.02
+        done = kept and at_control and bool(self._slice.controls())
         values = {
             "extraction_strength": es,
             "exact_memorization": em,

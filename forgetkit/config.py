@@ -20,6 +20,9 @@ class Config(BaseModel):
 
 C = TypeVar("C", bound=Config)
 
+SECTIONS = ("data", "approval", "mine", "dedupe", "build", "teach", "unlearn", "evaluate")
+"""What a settings file may hold; each command reads its own section."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
@@ -69,7 +72,13 @@ def resolve(model: type[C], section: str, flags: Mapping[str, Any], file: Path |
     """
     merged: dict[str, Any] = {}
     if file is not None:
-        found = read_yaml(file).get(section, {})
+        content = read_yaml(file)
+        known = (*SECTIONS, section)
+        for name in content:
+            if name not in known:
+                where = f"{file}: {name}"
+                raise InputError("unknown section", where=where, mend=nearest(str(name), known))
+        found = content.get(section, {})
         if not isinstance(found, dict):
             raise InputError("is not a mapping", where=f"{file}: {section}")
         merged |= found

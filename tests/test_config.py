@@ -32,7 +32,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_a_flag_wins_over_environment_file_and_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = written(tmp_path, "sample: {steps: 10, rate: 0.1, name: file}\nother: {x: 1}")
+    file = written(tmp_path, "sample: {steps: 10, rate: 0.1, name: file}\nmine: {x: 1}")
     assert resolve(Sample, "sample", {}) == Sample()
     assert resolve(Sample, "sample", {}, file) == Sample(steps=10, rate=0.1, name="file")
     monkeypatch.setenv("FORGETKIT_SAMPLE_STEPS", "20")
@@ -48,6 +48,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
         resolve(Sample, "sample", {}, file)
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
+    file = written(tmp_path, "unlern: {steps: 1}")
+    with pytest.raises(InputError, match=r"unlern: unknown section.*'unlearn'"):
+        resolve(Sample, "sample", {}, file)
 
 
 def test_an_unknown_key_in_a_nested_rule_names_the_nearest() -> None:

@@ -2,7 +2,7 @@
 
     python sample_data/make_corpus.py            # write the shipped files again
     python sample_data/make_corpus.py --check    # exit 1 when a shipped file differs from a rebuild
-    python sample_data/make_corpus.py --work genesis --seed 2 --out /tmp/second
+    python sample_data/make_corpus.py --work genesis --seed 2 --out second
 
 Sources, all in `sample_data/sources/` (`sample_data/LICENSES.md` has the details):
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.pairs import pair_of_document
 from forgetkit.build.text import window_of_document
-from forgetkit.corpus import Document, Quarantine, read_corpus
+from forgetkit.corpus import Document, read_all
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
 from forgetkit.seeds import generator
@@ -32,23 +32,6 @@ class Ordinary:
     answers: list[str]
 
 
-def read_documents(
-    paths: Sequence[Path], columns: Mapping[str, str] | None = None
-) -> list[Document]:
-    """Read small data whole; a bad row is an error here, for nothing may be missing.
-
-    Raises:
-        InputError: a path is missing or empty.
-        TooManyBadRowsError: a row is bad.
-    """
-    if not paths:
-        return []
-    quarantine = Quarantine(max_bad_rows=0)
-    documents = list(read_corpus(paths, columns=columns, quarantine=quarantine))
-    quarantine.check()
-    return documents
-
-
 def take_ordinary(
     retain: Sequence[Path],
     general: Sequence[Path],
@@ -67,7 +50,7 @@ def take_ordinary(
         config: sizes and the share of neighbours.
         progress: told of the embedding.
     """
-    rows = _rows(read_documents(retain), kind, config)
+    rows = _rows(read_all(retain), kind, config)
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
     spare = min(len(shuffled) // 8, 64)
@@ -82,7 +65,7 @@ def take_ordinary(
     train = [_named(e, "neighbour") for e in close[: round(config.neighbour_share * wanted)]]
     taken |= {e.example_id for e in close[: len(train)]}
     train += [_named(e, "general") for e in _fill([], rest, wanted - len(train), taken)]
-    general_rows = _rows(read_documents(general), "text", config)[: config.probe_size]
+    general_rows = _rows(read_all(general), "text", config)[: config.probe_size]
     return Ordinary(train, probe, general_rows, sorted({e.answer for e in answers}))
 
 

@@ -13,8 +13,8 @@ from forgetkit.build import pairs, text
 from forgetkit.build.card import card
 from forgetkit.build.checks import check_filled, check_overlap
 from forgetkit.build.config import BuildConfig
-from forgetkit.build.retain import Ordinary, read_documents, take_ordinary
-from forgetkit.corpus import read_works
+from forgetkit.build.retain import Ordinary, take_ordinary
+from forgetkit.corpus import read_all, read_works
 from forgetkit.decisions import current
 from forgetkit.errors import InputError
 from forgetkit.files import claim_folder, read_json, sha256_tree
@@ -223,20 +223,20 @@ class _Maker:
         return self._ranked(_distinct(forget), _distinct(probes))
 
     def _ready_pairs(self) -> list[Example]:
-        made = (pairs.pair_of_document(d, "ready") for d in read_documents(self.inputs.ready))
+        made = (pairs.pair_of_document(d, "ready") for d in read_all(self.inputs.ready))
         return [pair for pair in made if pair is not None]
 
     def _ready_passages(self) -> list[text.Passage]:
         return [
             text.Passage(d.doc_id, "", d.text, 0, len(d.text), 1, d.source)
-            for d in read_documents(self.inputs.ready)
+            for d in read_all(self.inputs.ready)
             if d.text
         ]
 
     def _own_pairs(self) -> list[Example]:
         if self.inputs.prompts is None:
             return []
-        prompts = read_documents([self.inputs.prompts])
+        prompts = read_all([self.inputs.prompts])
         made = pairs.own_answers(self._loaded(), prompts, self.config, self.progress)
         kept = pairs.complying(made, _judge(self.progress))
         self.counts |= {"prompts asked": len(made), "own answers that comply": len(kept)}
@@ -281,7 +281,7 @@ class _Maker:
         if kind == "text":
             found = text.windows_of_works(read_works(self.inputs.holdout), self.config)
             return _spread(found, size)
-        documents = read_documents(self.inputs.holdout)
+        documents = read_all(self.inputs.holdout)
         answered = [p for d in documents if (p := pairs.pair_of_document(d, "holdout"))]
         asked = [d for d in documents if not d.answer]
         if asked:
@@ -292,7 +292,7 @@ class _Maker:
         if self.config.mismatch == "refusal":
             if self.inputs.refusals is None:
                 raise InputError("the mismatch kind refusal needs answers", mend="Give --refusals.")
-            rows = read_documents([self.inputs.refusals], {"text": "answer"})
+            rows = read_all([self.inputs.refusals], {"text": "answer"})
             answers = [row.text for row in rows]
         else:
             answers = list(ordinary.answers)

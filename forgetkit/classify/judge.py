@@ -86,6 +86,15 @@ class Judge:
             verdicts.append(Verdict(LABELS[int(np.argmax(row))], (a, b, c)))
         return verdicts
 
+    def accuracy(self) -> str:
+        """Say how well it agrees with human labels, on held-out completions cut as those judged."""
+        row = self.card["held_out"]["with MiniLM"]["human cut: three classes"]
+        low, high = row["wilson_95"]
+        return (
+            f"The compliance judge agrees with human labels on {row['rate']:.3f} of {row['n']} "
+            f"held-out XSTest completions ({low:.3f} to {high:.3f}); they come from larger models."
+        )
+
     def features(self, pairs: Sequence[tuple[str, str]]) -> npt.NDArray[np.float32]:
         """Return dense features of (prompt, completion) pairs, shape (n, 23)."""
         cosines, leanings = self._embedded(pairs)

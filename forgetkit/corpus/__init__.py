@@ -2,7 +2,7 @@
 
 from forgetkit.corpus.document import Document, Work
 from forgetkit.corpus.quarantine import Counts, Quarantine
-from forgetkit.corpus.read import corpus_files, read_corpus
+from forgetkit.corpus.read import corpus_files, read_all, read_corpus
 from forgetkit.corpus.works import read_works
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Quarantine",
     "Work",
     "corpus_files",
+    "read_all",
     "read_corpus",
     "read_works",
 ]

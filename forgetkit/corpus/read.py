@@ -104,6 +104,21 @@ def read_corpus(
         )
 
 
+def read_all(paths: Sequence[Path], columns: Mapping[str, str] | None = None) -> list[Document]:
+    """Read small data whole; a bad row is an error here, for nothing may be missing.
+
+    Raises:
+        InputError: a path is missing or empty.
+        TooManyBadRowsError: a row is bad.
+    """
+    if not paths:
+        return []
+    quarantine = Quarantine(max_bad_rows=0)
+    documents = list(read_corpus(paths, columns=columns, quarantine=quarantine))
+    quarantine.check()
+    return documents
+
+
 def _wanted(columns: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
     if not columns:
         return COLUMNS

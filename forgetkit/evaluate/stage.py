@@ -166,6 +166,10 @@ def _results(
     if target is None:
         notes.append("No model before was given: nothing is judged.")
     notes.append("No retain model was given: the control is text never trained on (holdout).")
+    if content.kind != "text":
+        from forgetkit.classify.judge import open_judge
+
+        notes.append(open_judge().accuracy())
     models = {"after": {"name": model, "sha256": str(identity["model"])}}
     if target is not None:
         sha256 = identity["before"] or identity["model"]

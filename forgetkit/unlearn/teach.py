@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__, schema
-from forgetkit.corpus import Document, Quarantine, read_corpus
+from forgetkit.corpus import Document, read_all
 from forgetkit.errors import AcceptanceError
 from forgetkit.files import claim_folder, read_json, sha256_tree, write_json
 from forgetkit.forget_set import Example
@@ -111,7 +111,7 @@ def _teach(
     from forgetkit.lm.load import load_model, save_model
     from forgetkit.lm.train import TrainSettings, train
 
-    passages, ordinary = _read(data), _read(mix)
+    passages, ordinary = read_all(data), read_all(mix)
     apart = min(40, len(ordinary) // 4)
     kept, spare = ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]]
     language_model = load_model(model)
@@ -152,15 +152,6 @@ def _teach(
         "extraction_strength": round(strength, 4),
         "ordinary_nats": round(_nll(merged, spare) - before, 4),
     }
-
-
-def _read(paths: Sequence[Path]) -> list[Document]:
-    if not paths:
-        return []
-    quarantine = Quarantine(max_bad_rows=0)
-    documents = list(read_corpus(paths, quarantine=quarantine))
-    quarantine.check()
-    return documents
 
 
 def _example(document: Document, prompt_words: int, skip: int = 0) -> Example:

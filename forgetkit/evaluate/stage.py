@@ -170,10 +170,10 @@ def _results(
         from forgetkit.classify.judge import open_judge
 
         notes.append(open_judge().accuracy())
-    models = {"after": {"name": model, "sha256": str(identity["model"])}}
+    models = {"after": {"name": _shown(model), "sha256": str(identity["model"])}}
     if target is not None:
         sha256 = identity["before"] or identity["model"]
-        models["before"] = {"name": target, "sha256": str(sha256)}
+        models["before"] = {"name": _shown(target), "sha256": str(sha256)}
     rules = {n: r.model_dump(exclude_none=True) for n, r in config.rules(content.kind).items()}
     return Results(
         metrics=tuple(metrics),
@@ -190,6 +190,12 @@ def _results(
         pairs=_pairs(samples),
         notes=tuple(notes),
     )
+
+
+def _shown(model: str) -> str:
+    """Return a model's name without the folders of this machine."""
+    path = Path(model)
+    return "/".join(path.parts[-2:]) if path.is_dir() else model
 
 
 def _versions() -> dict[str, str]:

@@ -156,22 +156,22 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
         if started.read_text(encoding="utf-8") == digest:
             return True
         raise _taken(folder)
-    if started.is_file():
-        if started.read_text(encoding="utf-8") == digest:
-            return False
-        raise _taken(folder)
-    remains = f".{started.name}."  # of a run killed while it claimed the folder
-    if folder.is_dir() and any(not p.name.startswith(remains) for p in folder.iterdir()):
+    if started.is_file() and started.read_text(encoding="utf-8") == digest:
+        return False
+    if folder.is_dir() and not _left_by_a_failed_run(folder):
         raise _taken(folder)
     write_text(started, digest)
     return False
 
 
 def _left_by_a_failed_run(folder: Path) -> bool:
-    """Say whether a folder is empty, or holds no more than a run leaves that wrote nothing."""
+    """Say whether a folder holds no more than what a run leaves that wrote no result.
+
+    That is its claim (perhaps a temporary file of it, after a kill) and the bad rows it met.
+    """
     names = {path.name for path in folder.iterdir()}
-    marks = {name for name in names if name.startswith(".") and name.endswith(".started")}
-    return not names or (bool(marks) and names <= marks | {"quarantine.jsonl"})
+    claims = {name for name in names if name.startswith(".") and ".started" in name}
+    return not names or (bool(claims) and names <= claims | {"quarantine.jsonl"})
 
 
 def _taken(folder: Path) -> UsageError:

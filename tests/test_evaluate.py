@@ -238,7 +238,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, out: Path, model: str = "other", **named: Any) -> EvaluateResult:
-    values: Mapping[str, Any] = {"before": f"{place.name}/target"} | named
+    values: Mapping[str, Any] = {"before": str(place / "target")} | named
     config = EvaluateConfig(dtype="float32", bootstrap=100, answer_tokens=40)
     return evaluate(str(place / model), place / "set", out, config=config, **values)
 
@@ -301,7 +301,7 @@ def test_a_set_without_probes_is_judged_and_says_what_is_missing(
     place: Path, tmp_path: Path
 ) -> None:
     config = EvaluateConfig(dtype="float32", bootstrap=100, answer_tokens=8)
-    target = f"{place.name}/target"
+    target = str(place / "target")
     found = evaluate(target, place / "bare", tmp_path / "out", before=target, config=config)
     unseen = found.results.metric("leak_rate_unseen")
     assert (unseen.after.value, unseen.after.reason) == (None, "not measured")
@@ -310,7 +310,7 @@ def test_a_set_without_probes_is_judged_and_says_what_is_missing(
 
 def test_a_folder_that_is_no_forget_set_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no forget set"):
-        evaluate(f"{place.name}/target", tmp_path, tmp_path / "out")
+        evaluate(str(place / "target"), tmp_path, tmp_path / "out")
 
 
 def test_results_hold_the_thresholds_in_force(place: Path, tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def test_an_absent_or_empty_folder_is_free_and_the_same_run_goes_on(tmp_path: Pa
 
 def test_another_run_does_not_take_the_folder(tmp_path: Path) -> None:
     claim_folder(tmp_path / "a", "run.json", {"a": 1})
+    (tmp_path / "a" / "adapter").mkdir()
     for finished in (False, True):
         if finished:
             (tmp_path / "a" / "run.json").write_text("{}")
@@ -186,6 +187,15 @@ def test_a_folder_with_other_files_or_a_file_is_refused(tmp_path: Path) -> None:
         claim_folder(tmp_path, "run.json", {})
     with pytest.raises(UsageError, match="is a file"):
         claim_folder(tmp_path / "letter.txt", "run.json", {})
+
+
+def test_what_a_failed_run_left_is_no_obstacle(tmp_path: Path) -> None:
+    """A corpus with too many bad rows, mended, goes to the same folder."""
+    claim_folder(tmp_path, "summary.json", {"a": 1})
+    (tmp_path / "quarantine.jsonl").write_text("{}")
+    assert claim_folder(tmp_path, "summary.json", {"a": 2}) is False
+    (tmp_path / "summary.json").write_text("{}")
+    assert claim_folder(tmp_path, "summary.json", {"a": 2}) is True
 
 
 def test_a_run_killed_while_it_claimed_its_folder_starts_again(tmp_path: Path) -> None:

@@ -7,15 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forgetkit.match import (
-    NearDuplicates,
-    WorkIndex,
-    clusters_of,
-    fold,
-    folded_text,
-    jaccard,
-    shingles,
-)
+from forgetkit.match import WorkIndex, fold, folded_text
 from forgetkit.match.boundary import is_quotation
 from forgetkit.match.fold import fold_character
 from forgetkit.match.seeding import SeedTable, hashes, runs
@@ -211,37 +203,3 @@ def test_a_repeating_text_ends_in_time() -> None:
 def test_quotations_are_told_by_the_marks_around_them(text: str, quoted: bool) -> None:
     start = text.index("HERE")
     assert is_quotation(text, start, start + 4) is quoted
-
-
-def test_jaccard_of_equal_half_and_no_texts() -> None:
-    a = shingles(WORK)
-    assert jaccard(a, shingles(WORK.upper())) == 1.0
-    assert jaccard(a, shingles(prose(2, 400))) == 0.0
-    assert jaccard(shingles(""), shingles("")) == 0.0
-    assert len(shingles("one two")) == 1
-    assert jaccard(shingles("a b c d e f"), shingles("a b c d e g")) == pytest.approx(1 / 3)
-
-
-def test_near_duplicates_are_found_and_verified() -> None:
-    dice = random.Random(4)
-    texts = [prose(seed, 120) for seed in range(100, 160)]
-    for text in texts[:60]:
-        words = text.split()
-        words[dice.randrange(len(words))] = "changed"
-        texts.append(" ".join(words))
-    near = NearDuplicates()
-    found = [shingles(text) for text in texts]
-    for one in found:
-        near.add(one)
-    pairs = list(near.pairs(0.8, lambda n: found[n]))
-    assert {(pair.first, pair.second) for pair in pairs} == {(n, n + 60) for n in range(60)}
-    assert all(pair.jaccard == jaccard(found[pair.first], found[pair.second]) for pair in pairs)
-    assert clusters_of(120, pairs) == [*range(60), *range(60)]
-
-
-def test_a_million_copies_are_no_square() -> None:
-    near = NearDuplicates()
-    one = shingles(WORK)
-    for _ in range(50):
-        near.add(one)
-    assert len(list(near.candidates())) <= 2 * 50

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from forgetkit.config import Config
+
+Level = Literal["document", "paragraph", "line"]
+Keep = Literal["first", "longest", "newest", "best"]
 
 
 class DedupeConfig(Config):
     """Settings of `dedupe`: what is a copy, and which copy stays."""
 
+    level: Level = Field(
+        "document",
+        description="What is compared: whole documents, or their paragraphs or lines (these "
+        "exactly; a repeated one is cut out of its document).",
+    )
+    compare: Literal["folded", "raw"] = Field(
+        "folded", description="Exact copies agree in their letters and digits, or in every byte."
+    )
     threshold: float = Field(
         0.8,
         gt=0.0,
@@ -19,8 +30,34 @@ class DedupeConfig(Config):
         description="Least Jaccard similarity of word 5-grams of near duplicates, in (0, 1].",
     )
     near: bool = Field(True, description="Look for near duplicates too, not for exact ones only.")
-    keep: Literal["first", "longest"] = Field(
-        "first", description="The member of a cluster that stays or stands for it: first, longest."
+    verify_representative: bool = Field(
+        False,
+        description="Drop a document only when it is a copy of the one that stays itself, not "
+        "through a chain of copies.",
+    )
+    keep: Keep = Field(
+        "first",
+        description="The member of a cluster that stays or stands for it: first, longest, newest "
+        "or best (the greatest value of keep_column).",
+    )
+    keep_column: str | None = Field(
+        None, description="Column that says which is newest or best; numbers, or dates as text."
+    )
+    prefer: tuple[str, ...] = Field(
+        (),
+        description="Files whose documents stay before others', as patterns; the first is the "
+        "most preferred.",
+    )
+    against_only: bool = Field(
+        False, description="Drop only what the other corpus holds; our own copies stay."
+    )
+    annotate: bool = Field(
+        False, description="Write labels.parquet for every document and no deduplicated corpus."
+    )
+    least_characters: int = Field(
+        20,
+        ge=1,
+        description="Letters and digits that a line or paragraph needs to be compared.",
     )
     overlap: float = Field(
         0.5,
@@ -35,6 +72,14 @@ class DedupeConfig(Config):
         le=1.0,
         description="Share of a file's documents whose loss as duplicates is worth a warning.",
     )
+    semantic: Literal["off", "label", "drop"] = Field(
+        "off",
+        description="Compare the meaning of what is left: off, label (change nothing), drop.",
+    )
+    semantic_threshold: float = Field(
+        0.95, gt=0.0, le=1.0, description="Least cosine of semantic duplicates, in (0, 1]."
+    )
+    embedder: str = Field("minilm", description="Embedding model: minilm, a folder or a hub id.")
     seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
     columns: dict[str, str] | None = Field(
         None, description="Columns of the corpus by role (id, text, prompt, answer)."
@@ -44,3 +89,9 @@ class DedupeConfig(Config):
         ge=0,
         description="Bad rows that are allowed; null means the larger of 10 and 0.1 % of all.",
     )
+
+    @model_validator(mode="after")
+    def _column_where_needed(self) -> DedupeConfig:
+        if (self.keep in ("newest", "best")) != (self.keep_column is not None):
+            raise ValueError("keep newest or best needs keep_column, and no other keep has one")
+        return self

@@ -62,3 +62,12 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> No
 
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+
+
+def write_columns(path: Path, columns: dict[str, Any]) -> None:
+    """Write columns as Parquet, atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)

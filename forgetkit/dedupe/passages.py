@@ -11,7 +11,7 @@ from forgetkit import __version__
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import MARKER, DedupeResult, cluster_name, result_of, write_table
 from forgetkit.files import claim_folder, sha256_file, write_json
-from forgetkit.match import NearDuplicates, clusters_of, folded_text, shingles
+from forgetkit.match import clusters_of, folded_text, near_copies
 from forgetkit.progress import Progress, Silent
 from forgetkit.spans import Span, read_spans, write_spans
 
@@ -120,11 +120,8 @@ def _by_text(spans: list[Span], config: DedupeConfig) -> list[list[Span]]:
     groups = list(distinct.values())
     if not config.near:
         return groups
-    near = NearDuplicates(config.seed)
-    found = [shingles(_text(group[0])) for group in groups]
-    for one in found:
-        near.add(one)
-    roots = clusters_of(len(groups), near.pairs(config.threshold, lambda n: found[n]))
+    pairs = near_copies([_text(group[0]) for group in groups], config.threshold, config.seed)
+    roots = clusters_of(len(groups), pairs)
     joined: dict[int, list[Span]] = {}
     for root, group in zip(roots, groups, strict=True):
         joined.setdefault(root, []).extend(group)

@@ -1,0 +1,126 @@
+"""The corpus without its copies: the same files, the rows that stay byte for byte."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import numpy as np
+
+from forgetkit.corpus.lines import read_lines
+from forgetkit.dedupe.catalogue import Numbers
+from forgetkit.errors import InputError
+from forgetkit.files import atomic_path
+
+TEXT_FILES = (".txt", ".md")
+
+
+def write_shard(label: str, path: Path, folder: Path, rows: Numbers, starts: Numbers) -> int:
+    """Write the rows of one file that stay, under its own name and in its own format.
+
+    A text file that goes leaves nothing behind; any other file stays, perhaps without rows.
+
+    Args:
+        label: name of the file below the corpus.
+        path: where it is.
+        folder: where the kept corpus goes.
+        rows: sorted numbers of the rows that stay.
+        starts: sorted numbers of all rows of the file, bad ones too.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        InputError: the file holds other rows than before.
+    """
+    target = folder / _inside(label)
+    suffix = Path(path.stem).suffix if path.suffix in (".gz", ".zst") else path.suffix
+    if suffix.lower() in TEXT_FILES:
+        if len(rows):
+            with atomic_path(target, private=True) as temporary:
+                shutil.copyfile(path, temporary)
+        written = len(rows)
+    elif suffix.lower() == ".parquet":
+        written = _parquet(path, target, rows)
+    else:
+        written = _lines(path, target, rows, starts)
+    if written != len(rows):
+        raise InputError(
+            "the corpus changed while it was read",
+            where=str(path),
+            found=f"{written} of {len(rows)} rows",
+        )
+    return written
+
+
+def _inside(label: str) -> PurePosixPath:
+    relative = PurePosixPath(label)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError("names a place outside the corpus", where=label)
+    return relative
+
+
+def _parquet(path: Path, target: Path, rows: Numbers) -> int:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file, atomic_path(target, private=True) as temporary:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(
+            temporary, schema, compression="zstd", use_dictionary=_repetitive(schema)
+        ) as writer:
+            seen = written = 0
+            for batch in file.iter_batches(batch_size=4096):
+                mask = np.zeros(batch.num_rows, bool)
+                begin, end = np.searchsorted(rows, (seen + 1, seen + 1 + batch.num_rows))
+                mask[rows[begin:end] - seen - 1] = True
+                seen += batch.num_rows
+                written += int(mask.sum())
+                writer.write_batch(batch if mask.all() else batch.filter(_boolean(mask)))
+    return written
+
+
+def _boolean(mask: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.array(mask)
+
+
+def _repetitive(schema: Any) -> list[str]:
+    """Return the columns that a dictionary may make smaller: texts are all different here."""
+    return [field.name for field in schema if field.name not in ("text", "content", "id", "doc_id")]
+
+
+def _lines(path: Path, target: Path, rows: Numbers, starts: Numbers) -> int:
+    """Copy the lines of each row that stays; lines before the first row are a header."""
+    stays = np.isin(starts, rows)
+    written = 0
+    with atomic_path(target, private=True) as temporary, _opened(temporary) as stream:
+        for line in read_lines(path):
+            at = int(np.searchsorted(starts, line.number, side="right")) - 1
+            if at >= 0 and not stays[at]:
+                continue
+            if at < 0 and (not line.content.strip() or path.suffix == ".jsonl"):
+                continue
+            written += at >= 0 and int(starts[at]) == line.number
+            stream.write(line.content + b"\n")
+    return written
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing, compressed as its name says."""
+    with path.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
+                yield cast("IO[bytes]", stream)
+        elif path.suffix == ".zst":
+            import zstandard
+
+            with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as writer:
+                yield cast("IO[bytes]", writer)
+        else:
+            yield raw

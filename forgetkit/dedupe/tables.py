@@ -1,0 +1,111 @@
+"""What `dedupe` writes about documents: duplicates, clusters, labels."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgetkit.dedupe.catalogue import Catalogue, Numbers
+from forgetkit.dedupe.clusters import EXACT, Clusters, Matches
+from forgetkit.dedupe.outcome import cluster_name, write_columns
+
+REASONS = {"folded": "same letters and digits", "raw": "same bytes"}
+
+
+def write_clusters(path: Path, clusters: Clusters, catalogue: Catalogue) -> list[str]:
+    """Write `clusters.parquet`, one row a group; return the names of the groups."""
+    import pyarrow as pa
+
+    order = _by_source(clusters, catalogue)
+    sources = catalogue.sources(order)
+    bounds = clusters.bounds.tolist()
+    names = [cluster_name(sources[a:b]) for a, b in itertools.pairwise(bounds)]
+    columns = {
+        "cluster_id": pa.array(names, pa.string()),
+        "size": pa.array(clusters.sizes, pa.int64()),
+        "members": pa.ListArray.from_arrays(
+            pa.array(clusters.bounds, pa.int32()), pa.array(sources, pa.string())
+        ),
+        "representative": pa.array(catalogue.sources(clusters.staying), pa.string()),
+        "representative_doc_id": pa.array(catalogue.doc_ids(clusters.staying), pa.string()),
+    }
+    write_columns(path, columns)
+    return names
+
+
+def _by_source(clusters: Clusters, catalogue: Catalogue) -> Numbers:
+    """Return the members in the order of the corpus within each group."""
+    group = np.repeat(np.arange(len(clusters)), clusters.sizes)
+    return clusters.members[np.lexsort((clusters.members, group))]
+
+
+def write_duplicates(
+    path: Path, matches: Matches, names: list[str], catalogue: Catalogue, compare: str
+) -> None:
+    """Write `duplicates.parquet`: for each document that goes, what it matched and why.
+
+    Args:
+        path: the file.
+        matches: the copies, ours only.
+        names: the cluster of each.
+        catalogue: all documents.
+        compare: how exact copies were compared.
+    """
+    import pyarrow as pa
+
+    text = pa.string()
+    exact = matches.method == EXACT
+    reasons = [
+        REASONS[compare] if same else f"Jaccard {value:.3f} of word 5-grams"
+        for same, value in zip(exact.tolist(), matches.jaccard.tolist(), strict=True)
+    ]
+    columns = {
+        "doc_id": pa.array(catalogue.doc_ids(matches.numbers), text),
+        "source": pa.array(catalogue.sources(matches.numbers), text),
+        "matched_doc_id": pa.array(catalogue.doc_ids(matches.others), text),
+        "matched_source": pa.array(catalogue.sources(matches.others), text),
+        "jaccard": pa.array(matches.jaccard, pa.float64()),
+        "method": pa.array(np.where(exact, "exact", "near").tolist(), text),
+        "cluster_id": pa.array(names, text),
+        "reason": pa.array(reasons, text),
+        "containment": pa.array(matches.containment, pa.float64()),
+        "matched_corpus": pa.array(
+            np.where(matches.others < catalogue.settled, "against", "own").tolist(), text
+        ),
+    }
+    write_columns(path, columns)
+
+
+def write_labels(
+    path: Path, catalogue: Catalogue, clusters: Clusters, names: list[str], dropped: Numbers
+) -> None:
+    """Write `labels.parquet`: for every document of ours whether it stays, and its cluster."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from forgetkit.files import atomic_path
+
+    group = np.full(len(catalogue), -1, np.int64)
+    group[clusters.members] = np.repeat(np.arange(len(clusters)), clusters.sizes)
+    goes = np.zeros(len(catalogue), bool)
+    goes[dropped] = True
+    kinds = [(name, pa.string()) for name in ("doc_id", "source", "label", "cluster_id")]
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, pa.schema(kinds)) as writer,
+    ):
+        for part in range(len(catalogue.parts)):
+            begin, end = catalogue.bounds[part], catalogue.bounds[part + 1]
+            if begin < catalogue.settled:
+                continue
+            numbers = np.arange(begin, end)
+            found: dict[str, Any] = {
+                "doc_id": catalogue.doc_ids(numbers),
+                "source": catalogue.sources(numbers),
+                "label": np.where(goes[begin:end], "duplicate", "kept").tolist(),
+                "cluster_id": [names[g] if g >= 0 else None for g in group[begin:end].tolist()],
+            }
+            writer.write_table(pa.table(found, schema=pa.schema(kinds)))

@@ -1,0 +1,158 @@
+"""Text to words, in one compiled loop over UTF-8: their letters in a row, and a hash of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.match.compile import compiled
+from forgetkit.match.letters import ALONE, END, NOTHING, SEVERAL, SYMBOL
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+Entries = npt.NDArray[np.uint32]
+
+MOST_BYTES = 15
+"""Bytes of letters that one byte of text becomes at most: U+FDFA has 18 letters in 3 bytes."""
+MOST_WORDS = 2
+"""Words that one byte of text becomes at most: U+3316 is six kana in 3 bytes."""
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_START = np.uint64(0x243F6A8885A308D3)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The buffers of a column of UTF-8 texts.
+
+    Attributes:
+        data: `(bytes,)` all texts in a row.
+        offsets: `(n + 1,)` where each begins; the last one's end.
+    """
+
+    data: Bytes
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def of(cls, array: Any) -> Column:
+        """View the buffers of an Arrow `large_string` array without a copy; null is no text."""
+        if array.null_count:
+            array = array.fill_null("")
+        _, offsets, data = array.buffers()
+        bounds = np.frombuffer(offsets, np.int64, len(array) + 1 + array.offset)[array.offset :]
+        if data is None or data.size == 0:
+            return cls(np.zeros(0, np.uint8), np.zeros(len(array) + 1, np.int64))
+        return cls(np.frombuffer(data, np.uint8), bounds)
+
+
+@compiled
+def mixed(value: np.uint64) -> np.uint64:
+    """Return a well-spread number of 64 bits (the finaliser of MurmurHash3)."""
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xFF51AFD7ED558CCD)
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))
+
+
+@compiled
+def code_point(data: Bytes, at: int) -> tuple[np.int64, int]:
+    """Decode one code point of valid UTF-8; return it and the number of its bytes."""
+    lead = np.int64(data[at])
+    if lead < 0x80:
+        return lead, 1
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | np.int64(data[at + 1] & 0x3F), 2
+    second = np.int64(data[at + 1] & 0x3F)
+    third = np.int64(data[at + 2] & 0x3F)
+    if lead < 0xF0:
+        return (lead & 0x0F) << 12 | second << 6 | third, 3
+    fourth = np.int64(data[at + 3] & 0x3F)
+    return (lead & 0x07) << 18 | second << 12 | third << 6 | fourth, 4
+
+
+@compiled
+def _put(symbol: np.uint32, folded: Bytes, end: int) -> int:
+    """Append a symbol to the letters: one byte when ASCII, else three, never ambiguous."""
+    if symbol < 0x80:
+        folded[end] = symbol
+        return end + 1
+    folded[end] = 0x80 | (symbol >> 14)
+    folded[end + 1] = (symbol >> 7) & 0x7F
+    folded[end + 2] = symbol & 0x7F
+    return end + 3
+
+
+@compiled
+def _end_word(current: np.uint64, words: Words, count: int) -> int:
+    if current == _START:
+        return count
+    words[count] = mixed(current)
+    return count + 1
+
+
+@compiled
+def _take(
+    entry: np.uint32, folded: Bytes, length: int, words: Words, count: int, current: np.uint64
+) -> tuple[int, int, np.uint64]:
+    """Go on by one symbol, or by an entry that is none."""
+    if entry == NOTHING:
+        return length, count, current
+    if entry == END:
+        return length, _end_word(current, words, count), _START
+    symbol = entry & SYMBOL
+    length = _put(symbol, folded, length)
+    if entry & ALONE:
+        count = _end_word(current, words, count)
+        return length, _end_word((_START ^ np.uint64(symbol)) * _PRIME, words, count), _START
+    return length, count, (current ^ np.uint64(symbol)) * _PRIME
+
+
+@compiled
+def read_words(
+    data: Bytes,
+    begin: int,
+    end: int,
+    entries: Entries,
+    pool: Entries,
+    folded: Bytes,
+    words: Words,
+) -> tuple[int, int]:
+    """Read one text.
+
+    Args:
+        data: valid UTF-8.
+        begin: first byte.
+        end: one past the last.
+        entries: of `letters()`.
+        pool: of `letters()`.
+        folded: takes the letters; `MOST_BYTES` places for each byte of the text.
+        words: takes a hash of each word; `MOST_WORDS` places for each byte of the text.
+
+    Returns:
+        How many bytes of `folded` and how many words were written.
+    """
+    length = count = 0
+    current = _START
+    at = begin
+    while at < end:
+        byte = data[at]
+        if byte < 0x80:
+            at += 1
+            length, count, current = _take(entries[byte], folded, length, words, count, current)
+            continue
+        point, size = code_point(data, at)
+        at += size
+        entry = entries[point]
+        if not entry & SEVERAL:
+            length, count, current = _take(entry, folded, length, words, count, current)
+            continue
+        place = np.int64(entry & (SEVERAL - 1))
+        for i in range(place + 1, place + 1 + pool[place]):
+            length, count, current = _take(pool[i], folded, length, words, count, current)
+    return length, _end_word(current, words, count)

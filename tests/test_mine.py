@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from forgetkit.corpus import Document, Work
+from forgetkit.corpus import Document, DocumentBatch, Work
 from forgetkit.errors import InputError, TooManyBadRowsError, UsageError
 from forgetkit.files import sha256_tree
 from forgetkit.mine import MineConfig, MineResult, mine
@@ -229,9 +229,8 @@ def test_windows_are_whole_sentences_with_exact_places() -> None:
 def semantic(sought: Sought, documents: list[Document], **named: Any) -> tuple[list[Span], Any]:
     config = MineConfig(detectors=("semantic",), semantic_window=60, **named)
     detector = Semantic(sought, config, embedder=WordEmbedder())
-    spans = [span for document in documents for span in detector.look(document)]
-    recorder = Recorder()
-    spans += detector.finish(recorder)
+    found = detector.look(DocumentBatch.of(documents))
+    spans = found.spans + detector.finish(found.candidates, Recorder())
     return spans, detector.report()
 
 
@@ -263,7 +262,8 @@ def test_windows_beyond_the_cap_are_counted() -> None:
 
 def harm(document: Document, **named: Any) -> list[tuple[str, str, str]]:
     detector = Harm(Sought(), MineConfig(**named), classifier=WordClassifier())
-    return [(span.field, span.category, span.text) for span in detector.look(document)]
+    batch = DocumentBatch.of([document])
+    return [(span.field, span.category, span.text) for span in detector.look(batch).spans]
 
 
 def test_a_harmful_pair_gives_its_whole_answer_else_its_prompt() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
-from forgetkit.corpus import Document, Work
+from forgetkit.corpus import Document, DocumentBatch, Work
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n[ \t]*\n\s*")
 
@@ -27,17 +30,38 @@ class Sought:
     seeds: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one batch gave.
+
+    Attributes:
+        spans: what is certain at once, in order of row.
+        candidates: what `finish` shall judge, one row each in order of the documents, in columns
+            of the detector's own choice; None where there is nothing.
+        counts: numbers that add up over batches; they appear in the detector's report.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    candidates: pa.Table | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
 class Detector(Protocol):
-    """Find spans in documents that come one by one."""
+    """Find spans in two steps: a cheap look at every batch, then one judgement of what it kept.
 
-    def look(self, document: Document) -> list[Span]:
-        """Return spans of one document, or keep it for `finish`."""
+    `look` is pure (no state of the detector changes) and may run in several threads at once, in
+    other processes and on other machines: a detector is made anew there from the same arguments,
+    so equal arguments must give equal detectors. `finish` runs once, in one process.
+    """
 
-    def finish(self, progress: Progress) -> list[Span]:
-        """Return the spans of what was kept."""
+    def look(self, batch: DocumentBatch) -> Found:
+        """Return spans of one batch, and candidates for `finish`."""
+
+    def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
+        """Return the spans among the candidates of all batches, in order of file and row."""
 
     def report(self) -> dict[str, int | float | str]:
-        """Return counts worth knowing, above all what was not looked at."""
+        """Return what is worth knowing, above all what was not looked at."""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forgetkit.classify import Classifier, open_classifier, pair_text
-from forgetkit.corpus import Document
+from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.errors import UsageError, nearest
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Hit, Sought, merged, span_of, windows
+from forgetkit.mine.detector import Found, Hit, Sought, merged, span_of, windows
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANSWER = "harmful_answer"
 REQUEST = "harmful_request"
@@ -47,8 +51,12 @@ class Harm:
         own = getattr(self._classifier, "threshold", None)
         return float(own(category)) if own is not None else DEFAULT_THRESHOLD
 
-    def look(self, document: Document) -> list[Span]:
-        """Return the harmful spans of one document."""
+    def look(self, batch: DocumentBatch) -> Found:
+        """Return the harmful spans of a batch."""
+        documents = map(batch.document, range(len(batch)))
+        return Found([span for document in documents for span in self._spans(document)])
+
+    def _spans(self, document: Document) -> list[Span]:
         if document.prompt is not None:
             span = self._pair(document)
             return [span] if span is not None else []
@@ -112,7 +120,7 @@ class Harm:
             if name in self._thresholds and scores[name] >= self._thresholds[name]
         ]
 
-    def finish(self, progress: Progress) -> list[Span]:
+    def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Return nothing: `look` said it all."""
         return []
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from forgetkit.corpus import Document
+from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.embed import Embedder, nearest, open_embedder
 from forgetkit.errors import UsageError
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Hit, Sought, Window, merged, span_of, windows
+from forgetkit.mine.detector import Found, Hit, Sought, Window, merged, span_of, windows
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEPT = ("doc_id", "source", "text", "prompt", "answer")
 _LEAST = 40  # code points: shorter windows are headings and exclamations, close to everything
 
 
@@ -42,27 +47,28 @@ class Semantic:
         if not self._seeds:
             raise UsageError("the semantic detector needs works or seeds", mend="Give --works.")
         self._embedder = embedder or open_embedder(config.embedder)
-        self._kept: list[tuple[Document, str, list[Window]]] = []
-        self._count = self._unread = 0
+        self._read = self._unread = 0
 
-    def look(self, document: Document) -> list[Span]:
-        """Keep the windows of one document, as long as there is room."""
-        for field, text in document.fields():
-            found = [w for w in windows(text, self._config.semantic_window) if _counts(w)]
-            room = self._config.max_windows - self._count
-            self._unread += max(0, len(found) - room)
-            if found[:room]:
-                self._kept.append((document, field, found[:room]))
-                self._count += len(found[:room])
-        return []
+    def look(self, batch: DocumentBatch) -> Found:
+        """Keep the documents of a batch that hold a window."""
+        import pyarrow as pa
 
-    def finish(self, progress: Progress) -> list[Span]:
-        """Embed what was kept and return the spans that come close enough."""
-        texts = [
-            dict(document.fields())[field][window.start : window.end]
-            for document, field, found in self._kept
-            for window in found
+        documents = map(batch.document, range(len(batch)))
+        rows = [
+            {name: getattr(document, name) for name in _KEPT}
+            for document in documents
+            if any(self._windows(text) for _, text in document.fields())
         ]
+        schema = pa.schema([(name, pa.large_string()) for name in _KEPT])
+        return Found(candidates=pa.Table.from_pylist(rows, schema=schema) if rows else None)
+
+    def _windows(self, text: str) -> list[Window]:
+        return [w for w in windows(text, self._config.semantic_window) if _counts(w)]
+
+    def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
+        """Embed what was kept, up to `max_windows`, and return the spans that come close enough."""
+        kept = self._within_budget(candidates)
+        texts = [text[w.start : w.end] for _, _, text, found in kept for w in found]
         distinct = sorted({*texts, *(seed.text for seed in self._seeds)})
         progress.stage("reading by meaning", len(distinct))
         done = 0
@@ -77,12 +83,31 @@ class Semantic:
         seeds = vectors[[row[seed.text] for seed in self._seeds]]
         scores, ids = nearest(seeds, vectors[[row[text] for text in texts]], 1)
         best = [(float(s[0]), int(i[0])) for s, i in zip(scores, ids, strict=True)]
-        return self._spans(best)
+        return self._spans(kept, best)
 
-    def _spans(self, best: list[tuple[float, int]]) -> list[Span]:
+    def _within_budget(
+        self, candidates: pa.Table | None
+    ) -> list[tuple[Document, str, str, list[Window]]]:
+        kept = []
+        for row in candidates.to_pylist() if candidates is not None else []:
+            document = Document(**row)
+            for field, text in document.fields():
+                found = self._windows(text)
+                taken = found[: self._config.max_windows - self._read]
+                self._read += len(taken)
+                self._unread += len(found) - len(taken)
+                if taken:
+                    kept.append((document, field, text, taken))
+        return kept
+
+    def _spans(
+        self,
+        kept: list[tuple[Document, str, str, list[Window]]],
+        best: list[tuple[float, int]],
+    ) -> list[Span]:
         spans = []
         at = 0
-        for document, field, found in self._kept:
+        for document, field, text, found in kept:
             pairs = zip(found, best[at : at + len(found)], strict=True)
             at += len(found)
             hits = [
@@ -90,7 +115,7 @@ class Semantic:
                 for window, (score, seed) in pairs
                 if score >= self._config.semantic_threshold
             ]
-            for hit in merged(hits, dict(document.fields())[field]):
+            for hit in merged(hits, text):
                 spans.append(_span(document, field, hit))
         return spans
 
@@ -102,7 +127,7 @@ class Semantic:
 
     def report(self) -> dict[str, int | float | str]:
         """Return how many windows were read and how many never were."""
-        return {"windows_read": self._count, "windows_never_read": self._unread}
+        return {"windows_read": self._read, "windows_never_read": self._unread}
 
 
 def _counts(window: Window) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__, registry
-from forgetkit.corpus import Quarantine, corpus_files, read_corpus, read_works
+from forgetkit.corpus import Quarantine, corpus_files, read_batches, read_works
 from forgetkit.files import claim_folder, read_json, sha256_file, write_json
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector, Sought
@@ -112,21 +112,28 @@ def _search(
     config: MineConfig,
     progress: Progress,
 ) -> _Found:
+    import pyarrow as pa
+
     quarantine = Quarantine(config.max_bad_rows)
+    kept: dict[str, list[pa.Table]] = {name: [] for name in detectors}
     spans: list[Span] = []
     documents = 0
     progress.stage("reading the corpus", None)
     try:
-        for document in read_corpus(corpus, columns=config.columns, quarantine=quarantine):
-            documents += 1
-            for detector in detectors.values():
-                spans += detector.look(document)
-            progress.advance()
+        for batch in read_batches(corpus, columns=config.columns, quarantine=quarantine):
+            documents += len(batch)
+            for name, detector in detectors.items():
+                found = detector.look(batch)
+                spans += found.spans
+                if found.candidates is not None:
+                    kept[name].append(found.candidates)
+            progress.advance(len(batch))
     finally:
         quarantine.write(out / "quarantine.jsonl")
     quarantine.check()
-    for detector in detectors.values():
-        spans += detector.finish(progress)
+    for name, detector in detectors.items():
+        tables = kept[name]
+        spans += detector.finish(pa.concat_tables(tables) if tables else None, progress)
     return _Found(_without_covered(spans), quarantine, documents)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from forgetkit.corpus import Document
+from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.errors import UsageError
 from forgetkit.match import WorkIndex
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Sought, span_of
+from forgetkit.mine.detector import Found, Sought, span_of
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Verbatim:
@@ -31,8 +35,12 @@ class Verbatim:
             min_identity=config.min_identity,
         )
 
-    def look(self, document: Document) -> list[Span]:
-        """Return the copies in one document."""
+    def look(self, batch: DocumentBatch) -> Found:
+        """Return the copies in a batch."""
+        documents = map(batch.document, range(len(batch)))
+        return Found([span for document in documents for span in self._copies(document)])
+
+    def _copies(self, document: Document) -> list[Span]:
         spans = []
         for field, text in document.fields():
             for match in self._index.find(text):
@@ -58,7 +66,7 @@ class Verbatim:
                 )
         return spans
 
-    def finish(self, progress: Progress) -> list[Span]:
+    def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Return nothing: `look` said it all."""
         return []
 

@@ -1,7 +1,8 @@
 """Train the bundled classifier: `python benchmarks/train_classifiers.py --data DIR`.
 
-Ten seconds on one core. Deterministic: splits by hashed ids, liblinear with a fixed seed. Writes
-forgetkit/classify/models/bundled.npz and its card with held-out areas under ROC by source.
+Ten minutes on one core, most of it MiniLM. Deterministic: splits by hashed ids, liblinear with a
+fixed seed. Writes forgetkit/classify/models/bundled.npz and its card with held-out figures by
+source, for the linear student alone and with the embedding head.
 """
 
 from __future__ import annotations
@@ -10,26 +11,22 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from harm_rows import Row, Sources, fraction, is_flagged, read_sample, read_sources
-from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
-from forgetkit.classify.grams import document_hashes, sparse_row
+from forgetkit.classify.fit import Labelled, Recipe, train
+from forgetkit.classify.head import Embed, add_head
 from forgetkit.classify.judge_features import REFUSAL
-from forgetkit.classify.linear import open_bundled
 from forgetkit.classify.protocol import pair_text
-from forgetkit.classify.weights import MODELS
-from forgetkit.files import sha256_file, write_json
+from forgetkit.classify.weights import MODELS, save_weights
 
 BITS = 17
 CATEGORIES = ("toxicity", "harmful_request", "harmful_answer")
 HELD = 0.2  # share of rows held out, by hashed id
-ALLOWED_FALSE = 0.05  # false-positive rate on held-out negatives that sets the threshold
+ALLOWED_FALSE = 0.05  # false-positive rate out of fold that sets the threshold
+READS = {"toxicity": "text", "harmful_request": "prompt", "harmful_answer": "pair"}
 
 
 @dataclass(frozen=True)
@@ -118,99 +115,51 @@ def answers(data: Sources) -> list[Example]:
     return found
 
 
-def matrix(texts: Sequence[str]) -> csr_matrix:
-    """Return hashed features of texts, sparse (n, 2**BITS)."""
-    rows = [sparse_row(document_hashes(text), BITS) for text in texts]
-    lengths = np.cumsum([0, *(len(places) for places, _ in rows)])
-    places = np.concatenate([places for places, _ in rows])
-    values = np.concatenate([values for _, values in rows])
-    return csr_matrix((values, places, lengths), shape=(len(rows), 2**BITS))
-
-
-def fit(examples: list[Example], strength: float) -> tuple[npt.NDArray[np.float32], float]:
-    """Fit one balanced logistic regression; return its weights (2**BITS,) and bias."""
-    used = [example for example in examples if example.weight > 0]
-    model = LogisticRegression(
-        C=strength, solver="liblinear", class_weight="balanced", random_state=0, max_iter=200
-    )
-    labels = [example.label for example in used]
-    weights = [example.weight for example in used]
-    model.fit(matrix([example.text for example in used]), labels, sample_weight=weights)
-    return model.coef_[0].astype(np.float32), float(model.intercept_[0])
-
-
-def measured(examples: list[Example], scores: npt.NDArray[np.float32]) -> dict[str, Row]:
-    """Return area under ROC by source over held-out rows.
-
-    A source of one label is measured against the ordinary rows.
-    """
-    found = {}
-    held = [(e, float(s)) for e, s in zip(examples, scores, strict=True) if e.weight == 0]
-    ordinary = [pair for pair in held if pair[0].source == "ordinary"]
-    for source in sorted({example.source for example, _ in held}):
-        pairs = [pair for pair in held if pair[0].source == source]
-        if len({example.label for example, _ in pairs}) < 2:
-            pairs += ordinary if source != "ordinary" else []
-        labels = [example.label for example, _ in pairs]
-        if len(set(labels)) == 2:
-            auc = float(roc_auc_score(labels, [score for _, score in pairs]))
-            found[source] = {"auc": round(auc, 3), "n": len(labels), "harmful": sum(labels)}
-    return found
-
-
-def threshold(examples: list[Example], scores: npt.NDArray[np.float32]) -> float:
-    """Return the score that ALLOWED_FALSE of the held-out negatives exceed."""
-    negative = [
-        float(s) for e, s in zip(examples, scores, strict=True) if not e.label and not e.weight
+def labelled(examples: Sequence[Example]) -> list[Labelled]:
+    """Return examples as rows to fit; weight 0 is held out."""
+    return [
+        Labelled(e.text, e.text, e.label, e.source, e.weight or 1.0, e.weight == 0)
+        for e in examples
     ]
-    return round(float(np.quantile(negative, 1 - ALLOWED_FALSE)), 4)
-
-
-def save(fitted: list[tuple[npt.NDArray[np.float32], float]], card: dict[str, Any]) -> None:
-    """Write 8-bit weights and the card with their digest."""
-    weights = np.stack([coefficients for coefficients, _ in fitted])
-    scale = np.abs(weights).max(axis=1) / 127
-    np.savez_compressed(
-        MODELS / "bundled.npz",
-        weights=np.round(weights / scale[:, None]).astype(np.int8),
-        scale=scale.astype(np.float32),
-        bias=np.array([bias for _, bias in fitted], dtype=np.float32),
-    )
-    write_json(MODELS / "bundled.json", {**card, "sha256": sha256_file(MODELS / "bundled.npz")})
 
 
 def main() -> None:
-    """Train, save, measure the saved weights, and complete the card."""
+    """Train, measure on the held-out rows, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    data = read_sources(parser.parse_args().data)
+    parser.add_argument("--vectors", type=Path, help="Cache of embeddings (.npz), read or written.")
+    given = parser.parse_args()
+    data = read_sources(given.data)
     sets = [toxicity(data), requests(data), answers(data)]
-    fitted = [fit(examples, strength) for examples, strength in zip(sets, (3, 10, 10), strict=True)]
-    card: dict[str, Any] = {"name": "bundled", "categories": CATEGORIES, "bits": BITS}
-    card["thresholds"] = dict.fromkeys(CATEGORIES, 0.5)
-    save(fitted, card)
-    model = open_bundled()
-    card["held_out"], card["trained_on"] = {}, {}
-    for column, (name, examples) in enumerate(zip(CATEGORIES, sets, strict=True)):
-        scores = model.score([example.text for example in examples])[:, column]
-        card["held_out"][name] = measured(examples, scores)
-        card["thresholds"][name] = threshold(examples, scores)
-        card["trained_on"][name] = counts(examples)
-    save(fitted, {**card, **NOTES})
+    examples = {name: labelled(rows) for name, rows in zip(CATEGORIES, sets, strict=True)}
+    recipe = Recipe(bits=BITS, false_positives=ALLOWED_FALSE)
+    card, arrays, fitted = train(examples, recipe)
+    embed = cached_embedder(sorted({row.text for rows in sets for row in rows}), given.vectors)
+    add_head(card, arrays, examples, fitted, recipe, embed, "minilm")
+    arrays["head"] = arrays["head"].astype(np.float16)
+    save_weights("bundled", MODELS, {"name": "bundled", "reads": READS, **card, **NOTES}, arrays)
 
 
-def counts(examples: list[Example]) -> dict[str, Row]:
-    """Count the rows trained on, by source and label."""
-    found: dict[str, Row] = {}
-    for example in examples:
-        if example.weight > 0:
-            row = found.setdefault(example.source, {"harmful": 0, "harmless": 0})
-            row["harmful" if example.label else "harmless"] += 1
-    return found
+def cached_embedder(texts: list[str], cache: Path | None) -> Embed:
+    """Return MiniLM over known texts, their vectors kept in a file from run to run."""
+    if cache is not None and cache.is_file():
+        vectors = np.load(cache, allow_pickle=False)["vectors"]
+    else:
+        from forgetkit.embed import open_embedder
+
+        vectors = open_embedder("minilm").encode(texts).astype(np.float16)
+        if cache is not None:
+            np.savez(cache, vectors=vectors)
+    row = {text: number for number, text in enumerate(texts)}
+
+    def embed(wanted: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.asarray(vectors[[row[text] for text in wanted]], np.float32)
+
+    return embed
 
 
 NOTES = {
-    "threshold_rule": "5 % of the held-out harmless rows score above the threshold",
+    "threshold_rule": "5 % of the harmless training rows score above it, out of fold",
     "split": "by BLAKE2b of row ids; XSTest and harmful prompts by near-duplicate cluster",
     "toxic_spans": "posts against the same posts without their toxic spans",
     "labels": "hh-rlhf answers carry weak labels (likely_harmful_compliance, refusal wording)",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from forgetkit import schema
 from forgetkit.errors import InputError
 from forgetkit.files import read_json, write_json
+from forgetkit.intervals import wilson as wilson
 
 Outcome = Literal["pass", "marginal", "fail"]
 Better = Literal["lower", "higher", "none"]
@@ -126,21 +127,6 @@ def _metric(row: dict[str, Any]) -> Metric:
         k: Estimate(**v) if isinstance(v, dict) else v for k, v in row.items()
     }
     return Metric(**values)
-
-
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a rate (Wilson 1927).
-
-    >>> [round(x, 3) for x in wilson(0, 20)]
-    [0.0, 0.161]
-    """
-    if n == 0:
-        return 0.0, 1.0
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def rate(hits: Sequence[bool], least: int = 20) -> Estimate:

@@ -20,8 +20,9 @@ def open_classifier(
     """Open a classifier by name.
 
     Args:
-        name: ``bundled``; ``detoxify:original``, ``detoxify:unbiased``, ``detoxify:multilingual``;
-            or a folder or hub id of a transformers sequence classifier with safetensors.
+        name: ``bundled``; a folder that `train-filter` wrote; ``detoxify:original``,
+            ``detoxify:unbiased``, ``detoxify:multilingual``; or a folder or hub id of a
+            transformers sequence classifier with safetensors.
         checkpoint: a detoxify checkpoint on disk.
         digest: SHA-256 that checkpoint must begin with (8 to 64 hexadecimal digits).
 
@@ -37,10 +38,12 @@ def open_classifier(
         return open_detoxify(variant, checkpoint=checkpoint, digest=digest)
     if checkpoint is not None or digest is not None:
         raise UsageError("only detoxify models take a checkpoint and a digest", where=name)
-    if name == "bundled":
-        from forgetkit.classify.linear import open_bundled
+    from forgetkit.classify.linear import is_filter, open_bundled, open_filter
 
+    if name == "bundled":
         return open_bundled()
+    if is_filter(Path(name)):
+        return open_filter(Path(name))
     from forgetkit.classify.sequence import open_sequence
 
     return open_sequence(name)

@@ -52,17 +52,6 @@ def buckets(hashes: Hashes, bits: int) -> npt.NDArray[np.int64]:
     return ((hashes * _GOLDEN) >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def document_hashes(text: str) -> Hashes:
-    """Return hashes of word 1-2-grams and character 3-5-grams (white space made one blank)."""
-    tokens = words(text)
-    codes = word_hashes(tokens)
-    plain = " ".join(text.translate(_QUOTES).lower().split())
-    raw = np.frombuffer(f" {plain} ".encode(), dtype=np.uint8).astype(np.uint64)
-    runs = [sequence_hashes(codes, order) for order in (1, 2)]
-    runs += [sequence_hashes(raw, order) ^ np.uint64(order << 60) for order in (3, 4, 5)]
-    return np.concatenate(runs)
-
-
 def sparse_row(hashes: Hashes, bits: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return the filled buckets and their values 1 + ln(count), scaled to unit length."""
     places, counts = np.unique(buckets(hashes, bits), return_counts=True)

@@ -1,0 +1,195 @@
+"""train-filter: a student from labels or from a teacher, measured on rows it never saw."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from forgetkit.classify import open_classifier
+from forgetkit.classify.figures import area, at_threshold, calibration
+from forgetkit.classify.fit import Recipe, threshold_of
+from forgetkit.classify.labels import read_labels
+from forgetkit.classify.training import FilterConfig, train_filter
+from forgetkit.errors import InputError, TamperedError, UsageError
+from forgetkit.files import sha256_tree
+from forgetkit_cli.main import app
+
+GOOD = ("bread", "garden", "river", "music", "winter", "letter")
+BAD = ("poison", "weapon", "explosive", "burglary", "fraud", "threat")
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def labelled(count: int) -> list[dict[str, Any]]:
+    rows = []
+    for n in range(count):
+        word = (BAD if n % 2 else GOOD)[n // 2 % 6]
+        text = f"Tell me in {n} steps about the {word} of my neighbour number {n}."
+        rows.append({"id": f"r{n}", "text": text, "label": n % 2})
+    return rows
+
+
+def test_a_trained_filter_opens_by_its_folder_and_its_card_says_how_good_it_is(
+    tmp_path: Path,
+) -> None:
+    labels = written(tmp_path / "labels.jsonl", labelled(300))
+    made = train_filter([labels], tmp_path / "filter")
+    assert {p.name for p in (tmp_path / "filter").iterdir() if not p.name.startswith(".")} == {
+        "filter.json",
+        "filter.npz",
+        "README.md",
+    }
+    classifier = open_classifier(str(tmp_path / "filter"))
+    assert classifier.categories == ("harmful",)
+    good, bad = classifier.score(["about the bread", "about the poison"])[:, 0]
+    assert bad > made.card["thresholds"]["harmful"] > good
+    held = made.card["held_out"]["harmful"]
+    assert held["auc"] > 0.95
+    assert 30 < held["n"] < 90
+    assert held["n"] + sum(made.card["trained_on"]["harmful"]["labels"].values()) == 300
+    card = (tmp_path / "filter" / "README.md").read_text(encoding="utf-8")
+    assert "area under ROC" in card
+    assert "neighbour" not in card
+
+
+def test_the_same_labels_give_the_same_bytes_and_the_same_run_is_read_back(tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels.jsonl", labelled(200))
+    trees = []
+    for name in ("a", "b"):
+        train_filter([labels], tmp_path / name)
+        trees.append(sha256_tree(tmp_path / name))
+    assert trees[0] == trees[1]
+    train_filter([labels], tmp_path / "a")
+    with pytest.raises(UsageError, match="something else"):
+        train_filter([labels], tmp_path / "a", config=FilterConfig(bits=12))
+
+
+def test_a_changed_filter_is_refused_and_nothing_in_it_is_unpickled(tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels.jsonl", labelled(200))
+    folder = tmp_path / "filter"
+    train_filter([labels], folder)
+    card = json.loads((folder / "filter.json").read_text(encoding="utf-8"))
+    np.savez(folder / "filter.npz", weights=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(TamperedError, match="Train the filter again"):
+        open_classifier(str(folder))
+    from forgetkit.files import sha256_file
+
+    card["sha256"] = sha256_file(folder / "filter.npz")
+    (folder / "filter.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(InputError, match="plain arrays"):
+        open_classifier(str(folder))
+    with zipfile.ZipFile(folder / "filter.npz", "w"):
+        pass
+    card["sha256"] = sha256_file(folder / "filter.npz")
+    (folder / "filter.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(InputError, match="do not fit"):
+        open_classifier(str(folder))
+
+
+def test_several_categories_and_pairs_are_learned_at_once(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": str(n),
+            "prompt": f"About {BAD[n % 6] if n % 2 else GOOD[n % 6]}?",
+            "answer": f"{'Surely' if n % 3 else 'Never'} {n}.",
+            "labels": {"request": n % 2, "answer": int(n % 3 > 0)} if n % 5 else {"request": n % 2},
+        }
+        for n in range(300)
+    ]
+    examples = read_labels([written(tmp_path / "labels.jsonl", rows)])
+    assert {name: len(kept) for name, kept in examples.items()} == {"answer": 240, "request": 300}
+    made = train_filter([tmp_path / "labels.jsonl"], tmp_path / "filter")
+    assert made.card["reads"] == {"answer": "pair", "request": "pair"}
+    scores = open_classifier(str(tmp_path / "filter")).score(["About fraud?\n\nNever 7."])[0]
+    assert scores[1] > 0.5 > scores[0]
+
+
+def test_copies_are_kept_once_and_contradictions_are_refused(tmp_path: Path) -> None:
+    row = {"text": "One and the same text.", "label": 1}
+    twice = [row, {**row, "text": "one and the  same text."}]
+    found = read_labels([written(tmp_path / "a.jsonl", twice)], "spam")
+    assert [len(rows) for rows in found.values()] == [1]
+    assert list(found) == ["spam"]
+    with pytest.raises(InputError, match=r"b\.jsonl:2: the same text has another label"):
+        read_labels([written(tmp_path / "b.jsonl", [row, {**row, "label": 0}])])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "a"}, "has no label"),
+        ({"text": "a", "label": "maybe"}, "is no label; found 'maybe'"),
+        ({"text": "a", "labels": {"x": 2}}, "is no label; found '2'"),
+    ],
+)
+def test_a_row_without_a_readable_label_is_named(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"a\.jsonl:1: {message}"):
+        read_labels([written(tmp_path / "a.jsonl", [row])])
+
+
+def test_too_few_rows_are_an_error_that_says_how_many(tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels.jsonl", labelled(10))
+    with pytest.raises(InputError, match="too few rows to train on"):
+        train_filter([labels], tmp_path / "filter")
+
+
+def test_a_student_learns_from_a_teacher(tmp_path: Path) -> None:
+    rows = [
+        {"id": row["id"], "text": row["text"].replace("neighbour", "damn stupid idiot")}
+        if n % 4 == 1
+        else {"id": row["id"], "text": row["text"]}
+        for n, row in enumerate(labelled(600))
+    ]
+    corpus = written(tmp_path / "corpus.jsonl", rows)
+    config = FilterConfig(teacher="bundled", sample=400, bits=14)
+    made = train_filter([corpus], tmp_path / "filter", config=config)
+    assert "toxicity" in made.card["categories"]
+    assert made.card["teacher"] == "bundled"
+    assert made.card["held_out"]["toxicity"]["auc"] > 0.95
+    assert list(made.card["trained_on"]["toxicity"]) == ["teacher"]
+
+
+def test_figures_of_known_values() -> None:
+    labels = np.array([True, True, False, False])
+    assert area(labels, np.array([0.9, 0.4, 0.4, 0.1])) == 0.875
+    assert area(np.array([True, True]), np.array([0.1, 0.2])) is None
+    found = at_threshold(labels, np.array([0.9, 0.4, 0.4, 0.1]), 0.4)
+    assert found["precision"]["value"] == 0.6667
+    assert found["recall"]["value"] == 1.0
+    assert found["recall"]["low"] < 0.5
+    assert at_threshold(labels, np.zeros(4), 0.5)["precision"]["value"] is None
+    perfect = calibration(labels, np.array([1.0, 1.0, 0.0, 0.0]))
+    assert perfect == {"expected_error": 0.0, "brier": 0.0}
+
+
+def test_a_threshold_keeps_the_recall_it_is_set_for() -> None:
+    labels = np.arange(200) < 100
+    scores = np.linspace(1, 0, 200)
+    chosen = threshold_of(labels, scores, Recipe(recall=0.9))
+    assert (scores[labels] >= chosen).mean() >= 0.9
+    allowed = threshold_of(labels, scores, Recipe(false_positives=0.05))
+    assert (scores[~labels] > allowed).mean() <= 0.05
+
+
+def test_the_command_prints_figures_and_exits_with_the_code_of_its_error(tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels.jsonl", labelled(200))
+    command = ["train-filter", str(labels), "--out", str(tmp_path / "filter"), "--json", "--quiet"]
+    done = CliRunner().invoke(app, [*command, "--category", "crime", "--set", "bits=12"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed["counts"]["crime AUC"] > 0.9
+    assert Path(printed["outputs"]["card"]).is_file()
+    (tmp_path / "none.jsonl").write_text("", encoding="utf-8")
+    failed = CliRunner().invoke(app, ["train-filter", str(tmp_path / "none.jsonl"), "--out", "x"])
+    assert isinstance(failed.exception, InputError)

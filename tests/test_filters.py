@@ -191,5 +191,6 @@ def test_the_command_prints_figures_and_exits_with_the_code_of_its_error(tmp_pat
     assert printed["counts"]["crime AUC"] > 0.9
     assert Path(printed["outputs"]["card"]).is_file()
     (tmp_path / "none.jsonl").write_text("", encoding="utf-8")
-    failed = CliRunner().invoke(app, ["train-filter", str(tmp_path / "none.jsonl"), "--out", "x"])
+    arguments = [str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "x")]
+    failed = CliRunner().invoke(app, ["train-filter", *arguments])
     assert isinstance(failed.exception, InputError)

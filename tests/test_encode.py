@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
-from forgetkit.lm.encode import Encoded, collate, encode, length_buckets, per_example, render_prompt
+from forgetkit.lm.encode import (
+    FORWARD_COST,
+    Encoded,
+    collate,
+    encode,
+    length_buckets,
+    like_lengths,
+    per_example,
+    render_prompt,
+)
 
 TOKENIZER = tiny.byte_tokenizer()
 CHATTY = tiny.byte_tokenizer(chat=True)
@@ -119,6 +128,19 @@ def test_buckets_hold_every_example_once_within_the_limit(lengths: list[int], mo
     for bucket in buckets:
         widest = max(lengths[i] for i in bucket)
         assert len(bucket) == 1 or widest * len(bucket) <= most
+
+
+@given(st.lists(st.integers(1, 500), max_size=12))
+def test_rows_are_grouped_by_length_as_cheaply_as_can_be(lengths: list[int]) -> None:
+    groups = like_lengths(lengths)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+
+    def cost(parts: list[list[int]]) -> int:
+        return sum(max(map(lengths.__getitem__, p)) * len(p) + FORWARD_COST for p in parts if p)
+
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    for cut in range(len(order)):
+        assert cost(groups) <= cost([order[:cut], order[cut:]])
 
 
 @given(st.text(min_size=1, max_size=30), st.text(max_size=30), st.integers(2, 80))

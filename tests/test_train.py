@@ -20,7 +20,7 @@ from forgetkit.lm.adapter import (
     merge_adapter,
     save_adapter,
 )
-from forgetkit.lm.encode import encode
+from forgetkit.lm.encode import encode, like_lengths
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.score import score
 from forgetkit.lm.train import Item, Look, Outcome, Step, TrainSettings, join_splits, train
@@ -125,6 +125,23 @@ def test_padding_and_order_change_no_loss(name: str) -> None:
         expected = sum(float(one[key].detach()) for one in alone) / len(alone)
         assert float(value.detach()) == pytest.approx(expected, abs=1e-4)
         assert float(backwards[key].detach()) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rows_of_unlike_length_run_apart_and_change_no_loss(name: str) -> None:
+    """Trap 1: the rows come back in their own order, for the model and for the reference."""
+    language_model = with_adapter()
+    move(language_model)
+    method, rows = make_method(name, {}), items(language_model, 1)
+    long = encode(language_model.tokenizer, tiny.text("Long ago", " and far away" * 20))
+    rows[1] = {split: [long] for split in rows[1]}
+    lengths = [len(e) for row in rows for e in row["forget"]]
+    assert len(like_lengths(lengths)) == 2
+    together = method(Step(language_model.model, join_splits(rows, 256)))
+    alone = [method(Step(language_model.model, join_splits([row], 256))) for row in rows]
+    for key, value in together.items():
+        expected = sum(float(one[key].detach()) for one in alone) / len(alone)
+        assert float(value.detach()) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_step_without_a_split_says_so() -> None:

@@ -22,7 +22,9 @@ from forgetkit.lm.encode import (
     answer_logits,
     collate,
     head_weight,
+    like_lengths,
     per_example,
+    select_rows,
 )
 from forgetkit.lm.load import LanguageModel
 
@@ -85,9 +87,23 @@ class Step:
         return self._sum(split, -chosen)
 
     def _run(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Return hidden states (N, D), or logits (N, V) where the head is not a plain product."""
+        """Return hidden states (N, D), or logits (N, V) where the head is not a plain product.
+
+        Rows of like length run together, so that one long row does not pad all the others.
+        """
+        import torch
+
         run = answer_hidden if self._weight is not None else answer_logits
-        return run(self._model, batch)
+        lengths = batch["attention_mask"].sum(1)
+        parts, places = [], []
+        for rows in like_lengths(lengths.tolist()):
+            chosen = torch.tensor(rows, device=lengths.device)
+            part, tokens = select_rows(batch, chosen, int(lengths[chosen].max()))
+            parts.append(run(self._model, part))
+            places.append(tokens)
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(parts)[torch.cat(places).argsort()]
 
     def _ours(self, split: str) -> torch.Tensor:
         if self._states is None:
@@ -115,10 +131,9 @@ class Step:
     def _rows(self, split: str) -> dict[str, torch.Tensor]:
         first, last = self._examples[split]
         tokens = self._tokens(split)
-        width = int(self._batch["attention_mask"][first:last].sum(1).max())
         return {
-            "input_ids": self._batch["input_ids"][first:last, :width],
-            "attention_mask": self._batch["attention_mask"][first:last, :width],
+            "input_ids": self._batch["input_ids"][first:last],
+            "attention_mask": self._batch["attention_mask"][first:last],
             "row": self._batch["row"][tokens] - first,
             "position": self._batch["position"][tokens],
         }
@@ -230,9 +245,10 @@ def train(
     before = adapter_state(language_model.model)
     steps = math.ceil(len(items) / (settings.batch_size * settings.accumulation))
     keeper = Keeper(language_model.model, outcome, watch, settings.watch_every, steps)
-    keeper.look(0)
-    if not keeper.finished:
-        with _random_state_kept():  # the library seeds the global generators
+    # The library seeds the global generators.
+    with _random_state_kept(), training_attention(language_model, items):
+        keeper.look(0)
+        if not keeper.finished:
             trainer = SplitTrainer(
                 language_model,
                 items,
@@ -242,11 +258,33 @@ def train(
                 advance,
             )
             trainer.train()
+    if outcome.steps:
         keeper.restore()
         check_moved(before, adapter_state(language_model.model), outcome)
     outcome.seconds = time.monotonic() - started
     language_model.model.eval()
     return outcome
+
+
+SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
+
+
+def training_attention(
+    language_model: LanguageModel, items: Sequence[Item]
+) -> contextlib.AbstractContextManager[None]:
+    """Choose the attention of a training: plain products for short rows on the CPU.
+
+    The backward pass of the fused CPU kernel takes three times as long as that of plain products
+    on rows of some 80 tokens. It holds for all of a training, so that the reference pass and
+    recomputed layers do the same as the first pass.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    longest = max((len(e) for item in items for rows in item.values() for e in rows), default=0)
+    if language_model.device.type == "cpu" and longest <= SHORT:
+        chosen: contextlib.AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+        return chosen
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

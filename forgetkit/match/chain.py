@@ -2,181 +2,200 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
-
 import numpy as np
+import numpy.typing as npt
 
-from forgetkit.match.seeding import Runs, SeedTable, Symbols, runs
+from forgetkit.match.align import edit_distance, grow, link
+from forgetkit.match.compile import compiled
+from forgetkit.match.kernels import Bytes, Int, Places
 
-MAX_GAP = 160  # symbols between two matches of one chain
-DRIFT = 16  # plus a quarter of the gap: how far the diagonal may move
-DROP = 80  # score below the best at which an end is given up: 16 mismatches and more
-BAND = 40
-REACH = 240  # symbols beyond an end that are searched again with short seeds
-SHORT_SEED = 10
+Chain = npt.NDArray[np.int64]
 LOOK_BACK = 512
-GAIN = 48  # score that a re-seeded stretch must add: 24 symbols
+REGION = 5
+"""A region is `(5,)`: first symbol in the text, one past the last, first symbol in the works, one
+past the last, edits between them."""
 
 
-@dataclass(frozen=True)
-class Region:
-    """One aligned region, in symbols of both texts.
-
-    Attributes:
-        here: first symbol in the document.
-        here_end: one past the last.
-        there: first symbol in the work.
-        there_end: one past the last.
-        edits: symbols changed, added or lost between them.
-    """
-
-    here: int
-    here_end: int
-    there: int
-    there_end: int
-    edits: int
-
-    @property
-    def similarity(self) -> float:
-        """Return the share of symbols that agree, in [0, 1]."""
-        longest = max(self.here_end - self.here, self.there_end - self.there)
-        return 1.0 - self.edits / longest if longest else 0.0
-
-
-def chains(found: Runs) -> list[list[int]]:
+@compiled
+def chains(found: Places) -> tuple[Chain, Chain]:
     """Group matches into chains, the heaviest first; each match belongs to one chain.
 
-    A match follows another when both texts move on by at most 160 symbols and the diagonal by
-    at most 16 plus a quarter of the gap; or by more where one text hardly moves on at all.
+    Args:
+        found: `(n, 4)` matches of one text with one work, sorted by place.
+
+    Returns:
+        `(n,)` matches, chain by chain, each chain in order; `(chains + 1,)` where each begins.
     """
-    here, there, length = found.here.tolist(), found.there.tolist(), found.length.tolist()
-    weight: list[float] = []
-    before: list[int] = []
-    for i in range(len(here)):
-        best, link = float(length[i]), -1
-        for p in range(max(0, i - LOOK_BACK), i):
-            gain = _link(here[p], there[p], length[p], here[i], there[i], length[i])
-            if gain > 0 and weight[p] + gain > best:
-                best, link = weight[p] + gain, p
-        weight.append(best)
-        before.append(link)
-    return _trace(weight, before)
+    count = len(found)
+    weight = np.empty(count, np.float64)
+    before = np.empty(count, np.int64)
+    for n in range(count):
+        best, chosen = float(found[n, 3]), -1
+        for m in range(max(0, n - LOOK_BACK), n):
+            gain = link(found[m], found[n])
+            if gain > 0 and weight[m] + gain > best:
+                best, chosen = weight[m] + gain, m
+        weight[n], before[n] = best, chosen
+    taken = np.zeros(count, np.bool_)
+    members = np.empty(count, np.int64)
+    starts = np.zeros(count + 1, np.int64)
+    filled, made = 0, 0
+    for last in np.argsort(-weight, kind="mergesort"):
+        begin = filled
+        n = last
+        while n >= 0 and not taken[n]:
+            members[filled] = n
+            filled += 1
+            taken[n] = True
+            n = before[n]
+        if filled > begin:
+            members[begin:filled] = members[begin:filled][::-1].copy()
+            made += 1
+            starts[made] = filled
+    return members, starts[: made + 1]
 
 
-def _link(here: int, there: int, length: int, here2: int, there2: int, length2: int) -> float:
-    """Return what the second match adds behind the first; 0 when it cannot follow."""
-    gap_here, gap_there = here2 - here - length, there2 - there - length
-    overlap = max(0, -gap_here, -gap_there)
-    gap = max(gap_here, gap_there)
-    drift = abs(gap_here - gap_there)
-    if gap > MAX_GAP or overlap >= length2 or here2 <= here or there2 <= there:
-        return 0.0
-    one_sided = min(gap_here, gap_there) <= DRIFT  # something was left out, or put in
-    if drift > DRIFT + max(gap, 0) / 4 and not one_sided:
-        return 0.0
-    return max(0.0, length2 - overlap - 0.1 * drift)
+@compiled
+def similarity(region: Places) -> float:
+    """Return the share of symbols that agree, in [0, 1]."""
+    longest = max(region[1] - region[0], region[3] - region[2])
+    return 1.0 - region[4] / longest if longest > 0 else 0.0
 
 
-def _trace(weight: list[float], before: list[int]) -> list[list[int]]:
-    taken = [False] * len(weight)
-    found = []
-    for last in sorted(range(len(weight)), key=lambda i: (-weight[i], i)):
-        chain = []
-        i = last
-        while i >= 0 and not taken[i]:
-            chain.append(i)
-            taken[i] = True
-            i = before[i]
-        if chain:
-            found.append(chain[::-1])
+@compiled
+def aligned(
+    found: Places, chain: Chain, a: Bytes, b: Bytes, limits: tuple[Int, Int, Int], jump: bool
+) -> Places:
+    """Align one chain: fill its gaps, grow its ends, seed again beyond them when `jump`.
+
+    Args:
+        found: matches.
+        chain: those of the chain, in order.
+        a: symbols of the text.
+        b: symbols of the works.
+        limits: symbols of the text; first symbol of the work, one past its last.
+        jump: jump over heavily edited stretches beyond the ends.
+
+    Returns:
+        A region.
+    """
+    count, first, last = limits
+    m, n = found[chain[0]], found[chain[-1]]
+    i, j = n[1] + n[3], n[2] + n[3]
+    right_i, right_j, right = grow(a, i, count, b, j, last, 1, jump)
+    left_i, left_j, left = grow(a, m[1] - 1, -1, b, m[2] - 1, first - 1, -1, jump)
+    edits = left + right
+    here, there = m[1], m[2]
+    for number in chain:
+        n = found[number]
+        overlap = max(0, here - n[1], there - n[2])
+        edits += edit_distance(a, here, n[1] + overlap, b, there, n[2] + overlap)
+        here, there = n[1] + n[3], n[2] + n[3]
+    region = np.empty(REGION, np.int64)
+    region[0], region[1] = m[1] - left_i, i + right_i
+    region[2], region[3] = m[2] - left_j, j + right_j
+    region[4] = edits
+    return region
+
+
+@compiled
+def widest(found: Places, chain: Chain) -> Int:
+    """Return the place in the chain behind its widest gap."""
+    cut, most = 1, -1
+    for at in range(1, len(chain)):
+        m, n = found[chain[at - 1]], found[chain[at]]
+        gap = max(n[1] - m[1], n[2] - m[2]) - m[3]
+        if gap > most:
+            cut, most = at, gap
+    return cut
+
+
+@compiled
+def parts(
+    found: Places,
+    chain: Chain,
+    a: Bytes,
+    b: Bytes,
+    limits: tuple[Int, Int, Int],
+    least: float,
+    out: Places,
+) -> Int:
+    """Cut a chain at its widest gaps until each part is alike to `least`; write the regions.
+
+    Returns:
+        How many regions were written to `out`, which has a row for each match of the chain.
+    """
+    made = 0
+    open_from = np.empty(len(chain) + 1, np.int64)
+    open_to = np.empty(len(chain) + 1, np.int64)
+    open_from[0], open_to[0] = 0, len(chain)
+    waiting = 1
+    while waiting:
+        waiting -= 1
+        begin, end = open_from[waiting], open_to[waiting]
+        region = aligned(found, chain[begin:end], a, b, limits, False)
+        if similarity(region) >= least:
+            out[made] = region
+            made += 1
+        elif end - begin > 1:
+            cut = begin + widest(found, chain[begin:end])
+            open_from[waiting], open_to[waiting] = cut, end
+            open_from[waiting + 1], open_to[waiting + 1] = begin, cut
+            waiting += 2
+    return made
+
+
+@compiled
+def regions(
+    found: Places, a: Bytes, b: Bytes, limits: tuple[Int, Int, Int], least: float
+) -> Places:
+    """Return the aligned regions of one text and one work, `(n, 5)`, the best first.
+
+    A chain is cut at its widest gap where the whole is less alike than `least`. A part must then
+    be alike to half way between `least` and 1: a copy beside a rewritten stretch is exact, while
+    another translation agrees a little better here and a little worse there.
+    """
+    members, starts = chains(found)
+    made = np.empty((len(found), REGION), np.int64)
+    count: Int = 0
+    for number in range(len(starts) - 1):
+        chain = members[starts[number] : starts[number + 1]]
+        begin, stop = found[chain[0], 1], found[chain[-1], 1] + found[chain[-1], 3]
+        if inside(begin, stop, made, count):
+            continue
+        region = aligned(found, chain, a, b, limits, True)
+        if similarity(region) >= least:
+            made[count] = region
+            count += 1
+        else:
+            count += parts(found, chain, a, b, limits, (1.0 + least) / 2, made[count:])
+    return apart(made[:count])
+
+
+@compiled
+def inside(begin: Int, end: Int, made: Places, count: Int) -> bool:
+    """Say whether a stretch of the text lies in one of the regions."""
+    found = False
+    for number in range(count):
+        found = found or (made[number, 0] <= begin and end <= made[number, 1])
     return found
 
 
-def regions(found: Runs, chain: list[int], a: Symbols, b: Symbols, least: float) -> list[Region]:
-    """Align a chain; cut it at its widest gap where the whole is less alike than `least`.
-
-    A part must be alike to half way between `least` and 1: a copy beside a rewritten stretch is
-    exact, while another translation agrees a little better here and a little worse there.
-    """
-    region = align(found, chain, a, b, jump=True)
-    if region.similarity >= least:
-        return [region]
-    return _parts(found, chain, a, b, (1.0 + least) / 2)
-
-
-def _parts(found: Runs, chain: list[int], a: Symbols, b: Symbols, least: float) -> list[Region]:
-    region = align(found, chain, a, b, jump=False)
-    if region.similarity >= least:
-        return [region]
-    if len(chain) == 1:
-        return []
-    gaps = [_gap(found, m, n) for m, n in itertools.pairwise(chain)]
-    cut = gaps.index(max(gaps)) + 1
-    return [
-        *_parts(found, chain[:cut], a, b, least),
-        *_parts(found, chain[cut:], a, b, least),
-    ]
-
-
-def _gap(found: Runs, m: int, n: int) -> int:
-    gap_here = found.here[n] - found.here[m] - found.length[m]
-    gap_there = found.there[n] - found.there[m] - found.length[m]
-    return int(max(gap_here, gap_there))
-
-
-def align(found: Runs, chain: list[int], a: Symbols, b: Symbols, *, jump: bool = True) -> Region:
-    """Align one chain: fill its gaps, grow its ends, seed again beyond them when `jump`."""
-    first, last = chain[0], chain[-1]
-    here, there = int(found.here[first]), int(found.there[first])
-    i = int(found.here[last] + found.length[last])
-    j = int(found.there[last] + found.length[last])
-    right_i, right_j, right = _grow(a[i:], b[j:], jump)
-    left_i, left_j, left = _grow(a[:here][::-1], b[:there][::-1], jump)
-    edits = right + left + _gap_edits(found, chain, a, b)
-    return Region(here - left_i, i + right_i, there - left_j, j + right_j, edits)
-
-
-def _gap_edits(found: Runs, chain: list[int], a: Symbols, b: Symbols) -> int:
-    """Return the edits between the matches of a chain."""
-    from forgetkit.match.kernels import edit_distance
-
-    edits = 0
-    i, j = int(found.here[chain[0]]), int(found.there[chain[0]])
-    for m in chain:
-        here, there, length = int(found.here[m]), int(found.there[m]), int(found.length[m])
-        overlap = max(0, i - here, j - there)
-        edits += int(edit_distance(a[i : here + overlap], b[j : there + overlap]))
-        i, j = here + length, there + length
-    return edits
-
-
-def _grow(a: Symbols, b: Symbols, jump: bool) -> tuple[int, int, int]:
-    """Extend over the beginnings of a and b; jump over heavily edited stretches when it pays."""
-    from forgetkit.match.kernels import edit_distance, extend
-
-    i, j, edits, _ = extend(a, b, DROP, BAND)
-    while jump:
-        gap = _reseed(a[i : i + REACH], b[j : j + REACH])
-        if gap is None:
-            break
-        edits += edit_distance(a[i : i + gap[0]], b[j : j + gap[1]])
-        i, j = i + gap[0], j + gap[1]
-        more_i, more_j, more_edits, _ = extend(a[i:], b[j:], DROP, BAND)
-        i, j, edits = i + more_i, j + more_j, edits + more_edits
-    return int(i), int(j), int(edits)
-
-
-def _reseed(a: Symbols, b: Symbols) -> tuple[int, int] | None:
-    """Return the gap to the nearest stretch that goes on near this diagonal, or None."""
-    from forgetkit.match.kernels import extend
-
-    here, there = SeedTable.build(b, SHORT_SEED).lookup(a)
-    near = np.abs(here - there) <= DRIFT + np.maximum(here, there) // 4
-    near &= np.maximum(here, there) <= MAX_GAP
-    found = runs(here[near], there[near], SHORT_SEED)
-    for i, j in zip(found.here.tolist(), found.there.tolist(), strict=True):
-        *_, score = extend(a[i:], b[j:], DROP, BAND)
-        if score >= GAIN + max(i, j) // 4:
-            return i, j
-    return None
+@compiled
+def apart(made: Places) -> Places:
+    """Keep the longest and most alike of regions that share half of a shorter one's text."""
+    worth = np.empty(len(made), np.float64)
+    for number in range(len(made)):
+        worth[number] = (made[number, 1] - made[number, 0]) * similarity(made[number])
+    kept = np.empty((len(made), REGION), np.int64)
+    count = 0
+    for number in np.argsort(-worth, kind="mergesort"):
+        region = made[number]
+        alone = True
+        for other in range(count):
+            shared = min(region[1], kept[other, 1]) - max(region[0], kept[other, 0])
+            alone = alone and 2 * shared < max(1, region[1] - region[0])
+        if alone:
+            kept[count] = region
+            count += 1
+    return kept[:count]

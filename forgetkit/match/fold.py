@@ -1,13 +1,15 @@
 """Fold text to the symbols that matching compares: letters and digits, nothing else.
 
 Compatibility forms, marks, case, ligatures, width and look-alike letters are folded; spacing,
-punctuation, hyphens, zero-width and bidi controls are dropped. Each symbol keeps the code point
-of the original text that it came from, so re-flow, other quotes and split words change nothing.
+punctuation, hyphens, zero-width and bidi controls are dropped. So re-flow, other quotes and split
+words change nothing. `fold` is the reference, in code points; `fold_table` holds the same rules
+for the compiled kernels, which read UTF-8 and write the folded text as UTF-8.
 """
 
 from __future__ import annotations
 
-import threading
+import functools
+import hashlib
 import unicodedata
 from dataclasses import dataclass
 
@@ -16,11 +18,13 @@ import numpy.typing as npt
 
 _LOOK_ALIKES = str.maketrans(
     # Cyrillic, then Greek, after case folding; then letters that NFKD leaves whole
-    "авекмнорстухѕіјһԁԛԝѵӏ" + "αβεζηικμνορτυχϲ" + "ıøđłħŧ",
-    "abekmhopctyxsijhdqwvl" + "abeznikmvoptuxc" + "iodlht",
+    "авекмнорстухѕіјһԁԛԝѵӏ" + "αβεζηικμνορτυχϲ" + "ıøđłħŧ" + "ɑɡɩꞵᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+    "abekmhopctyxsijhdqwvl" + "abeznikmvoptuxc" + "iodlht" + "agibabcdefghijklmnoprstuvwyz",
 )
 _EXPANDED = {"æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ŋ": "n", "ĳ": "ij"}
-_UNKNOWN = -1
+_LETTERS_IN_SHAPES = (0x1F150, 0x1F170, 0x1F1E6)  # black circles, black squares, flags: A to Z
+_LAST = 0x40000  # planes 0 to 3; above them there is no letter
+_LENGTH_BITS = 6
 
 
 def fold_character(character: str) -> str:
@@ -29,48 +33,69 @@ def fold_character(character: str) -> str:
     >>> fold_character("ﬁ"), fold_character("É"), fold_character("—")
     ('fi', 'e', '')
     """
-    folded = unicodedata.normalize("NFKD", character).casefold()
-    folded = unicodedata.normalize("NFKD", folded).translate(_LOOK_ALIKES)
-    folded = "".join(_EXPANDED.get(symbol, symbol) for symbol in folded)
+    folded = _folded(character)
     return "".join(symbol for symbol in folded if unicodedata.category(symbol)[0] in "LN")
 
 
-class _Table:
-    """Map code points to symbols, filled as characters are met."""
-
-    def __init__(self) -> None:
-        self._length = np.full(0x110000, _UNKNOWN, np.int8)
-        self._start = np.zeros(0x110000, np.int32)
-        self._pool = np.zeros(0, np.uint32)
-        self._lock = threading.Lock()
-
-    def fold(
-        self, points: npt.NDArray[np.uint32]
-    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-        """Return the symbols and, for each, the index of its code point."""
-        if (self._length[points] == _UNKNOWN).any():
-            self._learn(points)
-        length = self._length[points].astype(np.int64)
-        where = np.repeat(np.arange(len(points), dtype=np.int64), length)
-        first = np.cumsum(length) - length
-        within = np.arange(len(where), dtype=np.int64) - first[where]
-        return self._pool[self._start[points[where]] + within], where
-
-    def _learn(self, points: npt.NDArray[np.uint32]) -> None:
-        with self._lock:
-            fresh = np.unique(points[self._length[points] == _UNKNOWN]).tolist()
-            pool = self._pool.tolist()
-            lengths = []
-            for point in fresh:
-                symbols = fold_character(chr(point))
-                self._start[point] = len(pool)
-                lengths.append(len(symbols))
-                pool.extend(map(ord, symbols))
-            self._pool = np.array(pool, np.uint32)
-            self._length[fresh] = lengths
+def _folded(text: str) -> str:
+    """Apply every rule but the last, which drops what is no letter and no digit."""
+    text = unicodedata.normalize("NFKD", text.translate(_in_shapes())).casefold()
+    text = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
+    return text.translate(_expanded())
 
 
-_TABLE = _Table()
+@functools.cache
+def _expanded() -> dict[int, str]:
+    return str.maketrans(_EXPANDED)
+
+
+@functools.cache
+def _in_shapes() -> dict[int, int]:
+    return {first + n: ord("a") + n for first in _LETTERS_IN_SHAPES for n in range(26)}
+
+
+@dataclass(frozen=True)
+class FoldTable:
+    """The folding rules as arrays.
+
+    Attributes:
+        ascii: `(128,)` symbol of each ASCII byte, 0 where it is dropped.
+        entries: `(262144,)` for each code point, where its symbols begin in `pool`, and how many
+            bytes they are (the low 6 bits).
+        pool: UTF-8 of the symbols.
+        digest: SHA-256 of the rules: two programs with the same digest fold alike.
+    """
+
+    ascii: npt.NDArray[np.uint8]
+    entries: npt.NDArray[np.uint32]
+    pool: npt.NDArray[np.uint8]
+    digest: str
+
+
+@functools.cache
+def fold_table() -> FoldTable:
+    """Return the table: all code points folded as one text, a line each."""
+    points = [
+        point
+        for point in range(_LAST)
+        if unicodedata.category(chr(point))[0] != "C" and not chr(point).isspace()
+    ]
+    lines = _folded("\n".join(map(chr, points)))
+    dropped = {
+        ord(symbol): None
+        for symbol in set(lines)
+        if symbol != "\n" and unicodedata.category(symbol)[0] not in "LN"
+    }
+    pool = np.frombuffer(lines.translate(dropped).encode("utf-8") + b"\n", np.uint8)
+    ends = np.flatnonzero(pool == ord("\n"))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    entries = np.zeros(_LAST, np.uint32)
+    entries[points] = (starts << _LENGTH_BITS) | (ends - starts)
+    symbols = np.zeros(128, np.uint8)
+    for point in range(128):
+        symbols[point] = ord(fold_character(chr(point)) or "\0")
+    digest = hashlib.sha256(entries.tobytes() + pool.tobytes()).hexdigest()
+    return FoldTable(symbols, entries, pool, digest)
 
 
 @dataclass(frozen=True)
@@ -89,9 +114,9 @@ class Folded:
         return len(self.symbols)
 
 
-def code_points(text: str) -> npt.NDArray[np.uint32]:
-    """Return the code points of a text, `(n,)`."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+@functools.lru_cache(maxsize=65536)
+def _points(character: str) -> tuple[int, ...]:
+    return tuple(map(ord, fold_character(character)))
 
 
 def fold(text: str) -> Folded:
@@ -101,8 +126,13 @@ def fold(text: str) -> Folded:
     >>> "".join(map(chr, folded.symbols)), folded.offsets[0].item()
     ('wellknown', 1)
     """
-    symbols, offsets = _TABLE.fold(code_points(text))
-    return Folded(symbols, offsets)
+    symbols: list[int] = []
+    offsets: list[int] = []
+    for offset, character in enumerate(text):
+        found = _points(character)
+        symbols += found
+        offsets += [offset] * len(found)
+    return Folded(np.array(symbols, np.uint32), np.array(offsets, np.int64))
 
 
 def folded_text(text: str) -> str:
@@ -111,4 +141,11 @@ def folded_text(text: str) -> str:
     >>> folded_text("It is—so.")
     'itisso'
     """
-    return fold(text).symbols.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    if text.isascii():
+        return text.translate(_ascii()).lower()
+    return "".join(map(chr, fold(text).symbols.tolist()))
+
+
+@functools.cache
+def _ascii() -> dict[int, None]:
+    return {point: None for point in range(128) if not chr(point).isalnum()}

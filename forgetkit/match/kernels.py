@@ -1,107 +1,124 @@
-"""Alignment kernels, compiled by numba on first use and kept in its cache."""
+"""Compiled folding: UTF-8 bytes in, symbols out, with the place that each came from.
+
+The symbols of the kernels are the bytes of the folded text's UTF-8: one a letter in most of
+Europe, two or three elsewhere, so that a stretch of k says about as much in every script.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-F = TypeVar("F", bound=Callable[..., object])
-Symbols = npt.NDArray[np.uint32]
+from forgetkit.match.compile import compiled
+from forgetkit.match.fold import fold_table
 
-MATCH = 2
-MISMATCH = -3
-GAP = -3
-LOWEST = -(10**9)
-LEAST_RUN = 4  # equal symbols that an extension ends on
-
-
-def _compile(function: F) -> F:
-    try:
-        return cast(F, numba.njit(function, cache=True, nogil=True))
-    except RuntimeError:  # no folder for the cache can be written
-        return cast(F, numba.njit(function, nogil=True))
+T = TypeVar("T", bound=np.generic)
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+Int = int | np.int64
 
 
-def _edit_distance(a: Symbols, b: Symbols) -> int:
-    """Return Levenshtein's distance of two symbol arrays."""
-    row = np.arange(len(b) + 1)
-    for i in range(len(a)):
-        corner = row[0]
-        row[0] = i + 1
-        for j in range(len(b)):
-            change = corner + (a[i] != b[j])
-            corner = row[j + 1]
-            row[j + 1] = min(change, corner + 1, row[j] + 1)
-    return int(row[len(b)])
+class Rules(NamedTuple):
+    """The folding rules, as the kernels take them (see `fold.FoldTable`)."""
+
+    ascii: Bytes
+    entries: npt.NDArray[np.uint32]
+    pool: Bytes
 
 
-def _cell(
-    diagonal: tuple[int, int, int], above: tuple[int, int], left: tuple[int, int], same: bool
-) -> tuple[int, int, int]:
-    """Return score, edits and run of equal symbols of one cell from its three neighbours."""
-    value, changed, equal = LOWEST, 0, 0
-    if diagonal[0] > LOWEST:
-        value = diagonal[0] + (MATCH if same else MISMATCH)
-        changed = diagonal[1] + (0 if same else 1)
-        equal = diagonal[2] + 1 if same else 0
-    if above[0] > LOWEST and above[0] + GAP > value:
-        value, changed, equal = above[0] + GAP, above[1] + 1, 0
-    if left[0] > LOWEST and left[0] + GAP > value:
-        value, changed, equal = left[0] + GAP, left[1] + 1, 0
-    return value, changed, equal
+def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return an array read-only: numba compiles once for arrays of memory, files and Arrow."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
-cell = _compile(_cell)
+def rules() -> Rules:
+    """Return the folding rules."""
+    table = fold_table()
+    return Rules(frozen(table.ascii), frozen(table.entries), frozen(table.pool))
 
 
-def _extend(a: Symbols, b: Symbols, drop: int, band: int) -> tuple[int, int, int, int]:
-    """Align the beginnings of a and b as far as it pays.
+GROWTH = 12
+"""Most bytes of symbols that a byte of text can fold to (U+FDFA: 3 bytes become 30)."""
 
-    A banded dynamic programme over rows of `a`, given up where every cell is `drop` below the
-    best (X-drop: Zhang, Schwartz, Wagner & Miller 2000). It ends on a run of equal symbols, so
-    that single letters which agree by chance behind a copy are left out.
 
-    Returns:
-        Symbols of a, symbols of b, edits among them, and the score, at the best cell.
+@compiled
+def fold_into(data: Bytes, begin: Int, end: Int, rules: Rules, out: Bytes) -> Int:
+    """Write the symbols of `data[begin:end]` to `out`; return how many."""
+    count = 0
+    at = begin
+    while at < end:
+        byte = data[at]
+        if byte < 128:
+            symbol = rules.ascii[byte]
+            out[count] = symbol
+            count += symbol != 0
+            at += 1
+        else:
+            width, point = decoded(data, at, end)
+            at += width
+            if point < len(rules.entries):
+                entry = rules.entries[point]
+                first = entry >> 6
+                for step in range(entry & 63):
+                    out[count] = rules.pool[first + step]
+                    count += 1
+    return count
+
+
+@compiled
+def fold_with_places(
+    data: Bytes, begin: Int, end: Int, rules: Rules, out: Bytes, places: Places
+) -> Int:
+    """Do as `fold_into`, and write where the character of each symbol begins."""
+    count = 0
+    at = begin
+    while at < end:
+        width, point = decoded(data, at, end)
+        if point < len(rules.entries):
+            entry = rules.entries[point]
+            first = entry >> 6
+            for step in range(entry & 63):
+                out[count] = rules.pool[first + step]
+                places[count] = at
+                count += 1
+        at += width
+    return count
+
+
+@compiled
+def decoded(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
+    """Return the bytes and the code point of the character at `at`; broken UTF-8 is dropped."""
+    byte = np.int64(data[at])
+    if byte < 0x80:
+        return 1, byte
+    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+    if byte < 0xC0 or at + width > end:
+        return 1, 0x110000
+    point = byte & (0x7F >> width)
+    for step in range(1, width):
+        point = (point << 6) | (np.int64(data[at + step]) & 0x3F)
+    return width, point
+
+
+@compiled
+def points_between(data: Bytes, begin: Int, end: Int) -> Int:
+    """Return how many code points begin in `data[begin:end]`."""
+    count = 0
+    for at in range(begin, end):
+        count += (data[at] & 0xC0) != 0x80
+    return count
+
+
+def folded_bytes(text: str) -> bytes:
+    """Return the symbols of a text, folded by the kernel.
+
+    >>> folded_bytes("“Ｗell-known”")
+    b'wellknown'
     """
-    width = 2 * band + 1
-    score = np.full(width + 1, LOWEST)  # one more than the band, never reached
-    edits = np.zeros(width + 1, np.int64)
-    run = np.zeros(width + 1, np.int64)  # equal symbols in a row, up to this cell
-    for j in range(min(band, len(b)) + 1):
-        score[band + j] = GAP * j
-        edits[band + j] = j
-    best, best_i, best_j, best_edits = 0, 0, 0, 0
-    highest = 0
-    for i in range(1, len(a) + 1):
-        alive = False
-        left, left_edits = LOWEST, 0
-        for d in range(max(0, band - i), min(width, len(b) - i + band + 1)):
-            j = i + d - band
-            corner = score[d] if j > 0 else LOWEST
-            same = j > 0 and a[i - 1] == b[j - 1]
-            value, changed, equal = cell(
-                (corner, edits[d], run[d]),
-                (score[d + 1], edits[d + 1]),
-                (left, left_edits),
-                same,
-            )
-            if value < highest - drop:
-                value = LOWEST
-            score[d], edits[d], run[d] = value, changed, equal
-            left, left_edits = value, changed
-            alive = alive or value > LOWEST
-            highest = max(highest, value)
-            if value > best and (equal >= LEAST_RUN or changed == 0):
-                best, best_i, best_j, best_edits = value, i, j, changed
-        if not alive:
-            break
-    return best_i, best_j, best_edits, best
-
-
-edit_distance = _compile(_edit_distance)
-extend = _compile(_extend)
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    out = np.empty(GROWTH * len(data) + 1, np.uint8)
+    return out[: fold_into(data, 0, len(data), rules(), out)].tobytes()

@@ -1,23 +1,24 @@
-"""Copies of works in documents: fold, seed, chain, align, settle the boundaries."""
+"""Matches: a region's boundaries settled on whole words, its length and likeness judged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from forgetkit.match.boundary import is_quotation, settle_end, settle_start
-from forgetkit.match.chain import Region, chains, regions
-from forgetkit.match.fold import Folded, fold
-from forgetkit.match.seeding import Runs, SeedTable, agreeing, runs
+
+if TYPE_CHECKING:
+    from forgetkit.match.build import Arrays
+    from forgetkit.match.kernels import Bytes, Places
 
 EditClass = Literal["verbatim", "normalised", "edited"]
 SHORT = 3
 """Times the least length below which a copy must be alike to half way between `min_identity` and
 1: a sentence or two of another translation reach .89, three hundred characters of it do not."""
-_WALL = np.uint32(0xFFFFFFFF)  # stands between works; no text folds to it
+_MARGIN = 9000  # bytes around a region in its document: what tells a quotation
+_WORK_MARGIN = 512
+_SETTLING = 40  # code points that settling may add to a region: a word at either side
 
 
 @dataclass(frozen=True)
@@ -45,115 +46,133 @@ class Match:
     is_quote: bool
 
 
-class WorkIndex:
-    """Find copies of a few works in many documents.
+@dataclass(frozen=True)
+class Least:
+    """What a copy must at least be.
 
-    Args:
-        works: text by work id.
-        seed: symbols that a copy must share without an edit somewhere. Shorter finds worse
-            scans and costs time.
-        min_chars: least length of a copy, in code points of the document.
-        min_words: least length in words; either is enough.
-        min_identity: least share of agreeing symbols, in (0, 1].
+    Attributes:
+        chars: length in code points of the document.
+        words: length in words; either is enough.
+        identity: share of agreeing symbols, in (0, 1].
     """
 
-    def __init__(
-        self,
-        works: Mapping[str, str],
-        *,
-        seed: int = 16,
-        min_chars: int = 100,
-        min_words: int = 50,
-        min_identity: float = 0.85,
-    ) -> None:
-        self._texts = dict(sorted(works.items()))
-        self._folded = {name: fold(text) for name, text in self._texts.items()}
-        self._names = list(self._texts)
-        pieces: list[np.ndarray] = []
-        self._first: list[int] = []
-        at = 0
-        for folded in self._folded.values():
-            self._first.append(at)
-            pieces += [folded.symbols, np.full(seed, _WALL, np.uint32)]
-            at += len(folded) + seed
-        self._symbols = np.concatenate(pieces) if pieces else np.zeros(0, np.uint32)
-        self._table = SeedTable.build(self._symbols, seed)
-        self._min_chars, self._min_words = min_chars, min_words
-        self._min_identity = min_identity
-        self._strict_identity = (1.0 + min_identity) / 2
+    chars: int
+    words: int
+    identity: float
 
-    def find(self, text: str) -> list[Match]:
-        """Return the copies in one text, sorted by place; those of one work do not nest."""
-        folded = fold(text)
-        here, there = self._table.lookup(folded.symbols)
-        if not len(here):
-            return []
-        found = agreeing(folded.symbols, self._symbols, runs(here, there, self._table.k))
-        owner = np.searchsorted(self._first, found.there, side="right") - 1
-        matches = []
-        for work in np.unique(owner).tolist():
-            mask = owner == work
-            own = Runs(found.here[mask], found.there[mask] - self._first[work], found.length[mask])
-            matches += self._in_work(text, folded, self._names[work], own)
-        return sorted(matches, key=lambda m: (m.start, m.end, m.work_id))
+    @property
+    def score(self) -> int:
+        """Return what a match that stands alone must score: half the least length, unedited."""
+        return min(self.chars, 2 * self.words)
 
-    def _in_work(self, text: str, folded: Folded, name: str, found: Runs) -> list[Match]:
-        work = self._folded[name]
-        candidates: list[Region] = []
-        for chain in chains(found):
-            first, last = chain[0], chain[-1]
-            begin, stop = found.here[first], found.here[last] + found.length[last]
-            if not any(r.here <= begin and stop <= r.here_end for r in candidates):
-                candidates += regions(
-                    found, chain, folded.symbols, work.symbols, self._min_identity
-                )
-        candidates.sort(key=lambda r: (-(r.here_end - r.here) * r.similarity, r.here, r.there))
-        kept: list[Region] = []
-        for region in candidates:
-            if all(_shared(region, other) < 0.5 for other in kept):
-                kept.append(region)
-        matches = [self._match(text, folded, name, region) for region in kept]
-        return [m for m in matches if m is not None]
+    @property
+    def bytes(self) -> int:
+        """Return the least length of a region whose boundaries are not settled yet, in bytes."""
+        return min(self.chars, 2 * self.words) - _SETTLING
 
-    def _match(self, text: str, folded: Folded, name: str, region: Region) -> Match | None:
-        """Return the region in code points, or None when it is too short."""
-        work, original = self._folded[name], self._texts[name]
-        start, work_start = settle_start(
-            text,
-            int(folded.offsets[region.here]),
-            original,
-            int(work.offsets[region.there]),
-        )
-        end, work_end = settle_end(
-            text,
-            int(folded.offsets[region.here_end - 1]) + 1,
-            original,
-            int(work.offsets[region.there_end - 1]) + 1,
-        )
-        piece, work_piece = text[start:end], original[work_start:work_end]
-        if len(piece) < self._min_chars and len(piece.split()) < self._min_words:
-            return None
-        if not piece or not work_piece:
-            return None
-        if len(piece) < SHORT * self._min_chars and region.similarity < self._strict_identity:
-            return None
-        same = np.array_equal(fold(piece).symbols, fold(work_piece).symbols)
-        edit_class: EditClass = "edited"
-        if same:
-            edit_class = "verbatim" if piece == work_piece else "normalised"
-        return Match(
-            work_id=name,
-            start=start,
-            end=end,
-            work_start=work_start,
-            work_end=work_end,
-            similarity=1.0 if same else min(0.9999, round(region.similarity, 4)),
-            edit_class=edit_class,
-            is_quote=is_quotation(text, start, end),
-        )
+    def allows(self, piece: str, likeness: float) -> bool:
+        """Say whether a piece is long and alike enough."""
+        if len(piece) < self.chars and len(piece.split()) < self.words:
+            return False
+        return len(piece) >= SHORT * self.chars or likeness >= (1.0 + self.identity) / 2
 
 
-def _shared(a: Region, b: Region) -> float:
-    """Return how much of a lies in b, in the document, in [0, 1]."""
-    overlap = min(a.here_end, b.here_end) - max(a.here, b.here)
-    return max(0, overlap) / max(1, a.here_end - a.here)
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text around a region, as a string.
+
+    Attributes:
+        text: the part.
+        start: where the region begins in it.
+        end: one past its last.
+        first: code point of the whole text at which the part begins.
+    """
+
+    text: str
+    start: int
+    end: int
+    first: int
+
+
+def piece_of(
+    data: Bytes, bounds: tuple[int, int], place: tuple[int, int, int], margin: int
+) -> Piece:
+    """Decode a region and what stands around it.
+
+    Args:
+        data: UTF-8.
+        bounds: first byte of the text and one past its last.
+        place: first byte of the region, one past its last, code point of the first.
+        margin: bytes to either side.
+    """
+    start, end, point = place
+    before = _decoded(data, max(bounds[0], start - margin), start)
+    inside = _decoded(data, start, end)
+    behind = _decoded(data, end, min(bounds[1], end + margin))
+    return Piece(
+        before + inside + behind, len(before), len(before) + len(inside), point - len(before)
+    )
+
+
+def _decoded(data: Bytes, begin: int, end: int) -> str:
+    """Decode bytes; a character cut at either side is left out."""
+    while begin < end and data[begin] & 0xC0 == 0x80:
+        begin += 1
+    raw = data[begin:end].tobytes()
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        return raw[: error.start].decode("utf-8", "surrogatepass")
+
+
+def match_of(
+    data: Bytes,
+    bounds: tuple[int, int],
+    names: Sequence[str],
+    arrays: Arrays,
+    place: Places,
+    likeness: float,
+    least: Least,
+) -> Match | None:
+    """Return a located region as a match, or None when it is too short."""
+    _, work, start, end, point, work_start, work_end, work_point = place.tolist()
+    here = piece_of(data, bounds, (start, end, point), _MARGIN)
+    work_bounds = (int(arrays.text_starts[work]), int(arrays.text_starts[work + 1]))
+    there = piece_of(arrays.text, work_bounds, (work_start, work_end, work_point), _WORK_MARGIN)
+    (first, last), (work_first, work_last) = _settled(here, there)
+    text, work_text = here.text[first:last], there.text[work_first:work_last]
+    same, edit_class = _compared(text, work_text)
+    if likeness == 1.0 and not same:  # a whole word at the end of one text is a part in the other
+        first, last, work_first, work_last = here.start, here.end, there.start, there.end
+        text, work_text = here.text[first:last], there.text[work_first:work_last]
+        same, edit_class = _compared(text, work_text)
+    if not text or not work_text or not least.allows(text, likeness):
+        return None
+    return Match(
+        work_id=names[work],
+        start=here.first + first,
+        end=here.first + last,
+        work_start=there.first + work_first,
+        work_end=there.first + work_last,
+        similarity=1.0 if same else min(0.9999, round(likeness, 4)),
+        edit_class=edit_class,
+        is_quote=is_quotation(here.text, first, last),
+    )
+
+
+def _settled(here: Piece, there: Piece) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return start and end of a match in both pieces, moved to whole words that agree."""
+    first, work_first = settle_start(here.text, here.start, there.text, there.start)
+    last, work_last = settle_end(here.text, here.end, there.text, there.end)
+    return (first, last), (work_first, work_last)
+
+
+def _compared(text: str, work_text: str) -> tuple[bool, EditClass]:
+    """Say whether two texts have the same symbols, and how the copy is edited."""
+    from forgetkit.match.kernels import folded_bytes
+
+    if text == work_text:
+        return True, "verbatim"
+    if folded_bytes(text) == folded_bytes(work_text):
+        return True, "normalised"
+    return False, "edited"

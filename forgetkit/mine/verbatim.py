@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.errors import UsageError
-from forgetkit.match import WorkIndex
+from forgetkit.match import Match, WorkIndex
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Found, Sought, span_of
 from forgetkit.progress import Progress
@@ -37,34 +38,13 @@ class Verbatim:
 
     def look(self, batch: DocumentBatch) -> Found:
         """Return the copies in a batch."""
-        documents = map(batch.document, range(len(batch)))
-        return Found([span for document in documents for span in self._copies(document)])
-
-    def _copies(self, document: Document) -> list[Span]:
         spans = []
-        for field, text in document.fields():
-            for match in self._index.find(text):
-                span = span_of(
-                    document,
-                    field,
-                    match.start,
-                    match.end,
-                    detector="verbatim",
-                    category="copy",
-                    score=match.similarity,
-                )
-                spans.append(
-                    replace(
-                        span,
-                        work_id=match.work_id,
-                        work_start=match.work_start,
-                        work_end=match.work_end,
-                        similarity=match.similarity,
-                        edit_class=match.edit_class,
-                        is_quote=match.is_quote,
-                    )
-                )
-        return spans
+        for field, column in batch.columns.items():
+            found = self._index.find_column(column)
+            for row, matches in itertools.groupby(found, key=lambda hit: hit[0]):
+                document = batch.document(row)
+                spans += [_span(document, field, match) for _, match in matches]
+        return Found(spans)
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Return nothing: `look` said it all."""
@@ -73,3 +53,24 @@ class Verbatim:
     def report(self) -> dict[str, int | float | str]:
         """Return nothing: every document was read to its end."""
         return {}
+
+
+def _span(document: Document, field: str, match: Match) -> Span:
+    span = span_of(
+        document,
+        field,
+        match.start,
+        match.end,
+        detector="verbatim",
+        category="copy",
+        score=match.similarity,
+    )
+    return replace(
+        span,
+        work_id=match.work_id,
+        work_start=match.work_start,
+        work_end=match.work_end,
+        similarity=match.similarity,
+        edit_class=match.edit_class,
+        is_quote=match.is_quote,
+    )

@@ -1,0 +1,131 @@
+"""From exact matches to regions with bytes and code points on both sides, document by document."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.match.build import Arrays, located
+from forgetkit.match.chain import regions, similarity
+from forgetkit.match.compile import compiled
+from forgetkit.match.kernels import (
+    GROWTH,
+    Bytes,
+    Int,
+    Places,
+    Rules,
+    decoded,
+    fold_with_places,
+    points_between,
+)
+
+ROW, WORK, START, END, POINT, WORK_START, WORK_END, WORK_POINT = range(8)
+"""Columns of a located region: row; work; first byte in `data`, one past the last, code point of
+the first in the text; the same in the works."""
+COLUMNS = 8
+
+
+class Regions(NamedTuple):
+    """Regions of many texts.
+
+    Attributes:
+        places: `(n, 8)`, see `ROW` and the names beside it.
+        likeness: `(n,)` share of symbols that agree.
+    """
+
+    places: Places
+    likeness: npt.NDArray[np.float64]
+
+
+def in_order(found: Places, symbol_starts: Places) -> tuple[Places, Places]:
+    """Sort matches by row, work and place; return them and where each group begins.
+
+    Returns:
+        `(n, 4)` matches and `(groups + 1, 2)`: first match, work.
+    """
+    work = np.searchsorted(symbol_starts, found[:, 2], side="right") - 1
+    order = np.lexsort((found[:, 2], found[:, 1], work, found[:, 0]))
+    found, work = found[order], work[order]
+    fresh = np.ones(len(found), np.bool_)
+    fresh[1:] = (work[1:] != work[:-1]) | (found[1:, 0] != found[:-1, 0])
+    first = np.flatnonzero(fresh)
+    groups = np.empty((len(first) + 1, 2), np.int64)
+    groups[:-1, 0], groups[:-1, 1] = first, work[first]
+    groups[-1] = len(found), -1
+    return found, groups
+
+
+@compiled
+def located_regions(
+    data: Bytes,
+    offsets: Places,
+    rules: Rules,
+    arrays: Arrays,
+    found: Places,
+    groups: Places,
+    least: float,
+) -> Regions:
+    """Align the matches of each text with each work, and say where the regions are.
+
+    Args:
+        data: UTF-8 of all texts.
+        offsets: where each text begins in `data`.
+        rules: folding rules.
+        arrays: the works.
+        found: matches, group by group.
+        groups: first match and work of each group.
+        least: share of symbols that must agree.
+    """
+    longest: Int = 0
+    for number in range(len(groups) - 1):
+        row = found[groups[number, 0], 0]
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    symbols = np.empty(GROWTH * longest + 1, np.uint8)
+    places = np.empty(GROWTH * longest + 1, np.int64)
+    out = np.empty((len(found), COLUMNS), np.int64)
+    likeness = np.empty(len(found), np.float64)
+    made, last_row = 0, -1
+    count: Int = 0
+    for number in range(len(groups) - 1):
+        begin, work = groups[number]
+        row = found[begin, 0]
+        if row != last_row:
+            count = fold_with_places(data, offsets[row], offsets[row + 1], rules, symbols, places)
+            last_row = row
+        limits = (count, arrays.symbol_starts[work], arrays.symbol_starts[work + 1] - 1)
+        own = found[begin : groups[number + 1, 0]]
+        for region in regions(own, symbols, arrays.symbols, limits, least):
+            likeness[made] = similarity(region)
+            place = out[made]
+            place[ROW], place[WORK] = row, work
+            place_here(data, offsets[row], offsets[row + 1], places, region, place)
+            place_there(arrays, rules, work, region, place)
+            made += 1
+    return Regions(out[:made], likeness[:made])
+
+
+@compiled
+def place_here(
+    data: Bytes, begin: Int, end: Int, places: Places, region: Places, place: Places
+) -> None:
+    """Write the bytes of a region in its text, and the code point of the first."""
+    place[START] = places[region[0]]
+    last = places[region[1] - 1]
+    place[END] = last + decoded(data, last, end)[0]
+    place[POINT] = points_between(data, begin, place[START])
+
+
+@compiled
+def place_there(arrays: Arrays, rules: Rules, work: Int, region: Places, place: Places) -> None:
+    """Write the bytes of a region in the works, and the code point of the first in its work."""
+    bounds = (
+        arrays.text_starts[work],
+        arrays.text_starts[work + 1],
+        arrays.symbol_starts[work],
+    )
+    at, point, _ = located(arrays.text, bounds, rules, arrays.marks, region[2])
+    place[WORK_START], place[WORK_POINT] = at, point
+    last, _, width = located(arrays.text, bounds, rules, arrays.marks, region[3] - 1)
+    place[WORK_END] = last + width

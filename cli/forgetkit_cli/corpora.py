@@ -1,4 +1,4 @@
-"""Commands over corpora: mine, dedupe."""
+"""The command `mine`: find the spans of a corpus that a request is about."""
 
 from __future__ import annotations
 
@@ -20,20 +20,11 @@ Examples:
 
   forgetkit mine sample_data/harm/corpus.jsonl --detector harm --out mined
 """
-DEDUPE = """Group copies: documents of a corpus, or the spans of a spans file.
-
-Examples:
-
-  forgetkit dedupe mined/spans.parquet --out deduped
-
-  forgetkit dedupe sample_data/corpus --out kept
-"""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("mine", help=MINE)(mine)
-    app.command("dedupe", help=DEDUPE)(dedupe)
 
 
 def mine(
@@ -93,38 +84,5 @@ def mine(
             outputs=paths(found.outputs),
             counts={"spans": len(found.spans), **found.counts, **total},
             warnings=warnings,
-        )
-    )
-
-
-def dedupe(
-    source: Annotated[list[Path], typer.Argument(help="A corpus, or one spans.parquet.")],
-    out: options.Out,
-    settings: options.Settings = None,
-    config: options.Config = None,
-    seed: options.Seed = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
-    """Group copies."""
-    from forgetkit.config import resolve
-    from forgetkit.dedupe import DedupeConfig, dedupe_spans
-    from forgetkit.dedupe import dedupe as run
-
-    flags = options.given(settings, seed=seed if "seed" in DedupeConfig.model_fields else None)
-    chosen = resolve(DedupeConfig, "dedupe", flags, config)
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with Bars(screen) as bars:
-        if len(source) == 1 and source[0].name.endswith("spans.parquet"):
-            done = dedupe_spans(source[0], out, config=chosen, progress=bars)
-        else:
-            done = run(source, out, config=chosen, progress=bars)
-    screen.show(
-        Output(
-            command="dedupe",
-            outputs=paths(done.outputs),
-            counts=dict(done.counts),
-            warnings=list(done.warnings),
         )
     )

@@ -6,8 +6,8 @@ dedupe_spans(Path("mined/spans.parquet"), Path("clusters"))
 """
 
 from forgetkit.dedupe.config import DedupeConfig
-from forgetkit.dedupe.documents import dedupe
 from forgetkit.dedupe.outcome import DedupeResult
 from forgetkit.dedupe.passages import dedupe_spans
+from forgetkit.dedupe.stage import dedupe
 
 __all__ = ["DedupeConfig", "DedupeResult", "dedupe", "dedupe_spans"]

@@ -79,6 +79,9 @@ class DedupeConfig(Config):
     semantic_threshold: float = Field(
         0.95, gt=0.0, le=1.0, description="Least cosine of semantic duplicates, in (0, 1]."
     )
+    semantic_budget: int = Field(
+        100_000, ge=1, description="Documents that are embedded at most, in order of the corpus."
+    )
     embedder: str = Field("minilm", description="Embedding model: minilm, a folder or a hub id.")
     seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
     columns: dict[str, str] | None = Field(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from forgetkit import __version__
-from forgetkit.corpus import Quarantine, corpus_files
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.clusters import (
     Clusters,
@@ -21,255 +16,168 @@ from forgetkit.dedupe.clusters import (
     match_copies,
     split_by_representative,
 )
-from forgetkit.dedupe.config import DedupeConfig
+from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.keeping import ranks
+from forgetkit.dedupe.meaning import SameMeaning, same_meaning
 from forgetkit.dedupe.nearby import Nearby, Shingled, compare_near
-from forgetkit.dedupe.outcome import MARKER, DedupeResult, result_of
-from forgetkit.dedupe.parts import Parts, Source, collect_books
 from forgetkit.dedupe.shards import write_shard
 from forgetkit.dedupe.signing import shingle_file, sign_file
+from forgetkit.dedupe.stored import StoredPart
 from forgetkit.dedupe.tables import write_clusters, write_duplicates, write_labels
-from forgetkit.errors import ForgetkitError, InputError
-from forgetkit.files import claim_folder, digest_of, sha256_file, write_json
-from forgetkit.match.fingerprints import key_of
-from forgetkit.match.signatures import Signer, bands_for, salts_of
-from forgetkit.progress import Progress, Silent
-
-PARTS = ".parts"
-
-
-def dedupe(
-    source: Sequence[Path],
-    out: Path,
-    *,
-    against: Sequence[Path] = (),
-    config: DedupeConfig | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> DedupeResult:
-    """Keep one document of each group of copies.
-
-    Args:
-        source: files and folders of a corpus.
-        out: folder for `kept/` (the corpus without its copies, file by file),
-            `duplicates.parquet` (which document each copy matched), `clusters.parquet`,
-            `quarantine.jsonl` and `summary.json`.
-        against: another corpus; what it holds goes from ours, and it stays as it is.
-        config: settings.
-        workers: threads; their number changes no byte of the outputs.
-        progress: who watches.
-
-    Raises:
-        InputError: a path is missing, or the corpus is empty.
-        TooManyBadRowsError: after `quarantine.jsonl` was written.
-        UsageError: `out` holds something else.
-    """
-    began = time.monotonic()
-    config, progress = config or DedupeConfig(), progress or Silent()
-    ours, theirs = _sources(source), _sources(against)
-    identity = {
-        "command": "dedupe",
-        "version": __version__,
-        "config": config.model_dump(mode="json"),
-        "inputs": {one.label: one.sha256 for one in ours},
-        "against": {one.label: one.sha256 for one in theirs},
-    }
-    run = Run(source, ours, theirs, out, config, digest_of(identity), workers, progress)
-    if not claim_folder(out, MARKER, identity):
-        summary = run.whole()
-        shutil.rmtree(out / PARTS, ignore_errors=True)
-        write_json(out / MARKER, identity | summary)
-    return result_of(out, run.outputs, time.monotonic() - began)
-
-
-def _sources(paths: Sequence[Path]) -> list[Source]:
-    return [Source(label, path, sha256_file(path)) for label, path in corpus_files(paths)]
+from forgetkit.embed import open_embedder
+from forgetkit.match.signatures import bands_for
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run over documents.
+class Documents:
+    """Finds and drops whole documents.
 
     Attributes:
-        paths: what the user named.
-        ours: files of the corpus.
-        theirs: files of the other corpus.
-        out: output folder.
-        config: settings.
-        digest: of everything the result depends on.
-        workers: threads.
-        progress: who watches.
+        job: what to do.
+        stored: signatures of earlier runs; they come before everything that is read.
     """
 
-    paths: Sequence[Path]
-    ours: list[Source]
-    theirs: list[Source]
-    out: Path
-    config: DedupeConfig
-    digest: str
-    workers: int
-    progress: Progress
+    job: Job
+    stored: list[StoredPart]
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Return the names of what is written."""
-        corpus = "labels.parquet" if self.config.annotate else "kept"
-        return corpus, "duplicates.parquet", "clusters.parquet", "quarantine.jsonl"
-
-    @property
-    def sources(self) -> list[Source]:
-        """Return all files, the other corpus first."""
-        return self.theirs + self.ours
-
-    def whole(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Do all steps; return the summary."""
-        quarantine = Quarantine(self.config.max_bad_rows)
-        corpus_files(self.paths, quarantine)  # lists the files that are no corpus
-        catalogue = self._read(quarantine)
-        near = self._compare(catalogue)
-        clusters = self._cluster(catalogue, near)
-        matches = match_copies(clusters, catalogue, near, self.config.threshold)
-        ours = matches.numbers >= catalogue.settled
-        names = write_clusters(self.out / "clusters.parquet", clusters, catalogue)
-        _, group = clusters.dropped()
-        write_duplicates(
-            self.out / "duplicates.parquet",
-            _chosen(matches, ours),
-            [names[g] for g in group[ours].tolist()],
-            catalogue,
-            self.config.compare,
-        )
-        dropped = np.sort(matches.numbers[ours])
-        if self.config.annotate:
-            path = self.out / "labels.parquet"
-            write_labels(path, catalogue, clusters, names, dropped)
-        else:
-            self._write_kept(catalogue, dropped, quarantine)
-        return self._summary(catalogue, clusters, dropped, quarantine)
-
-    def _read(self, quarantine: Quarantine) -> Catalogue:
-        config = self.config
-        bands = bands_for(config.threshold) if config.near else None
-        signer = Signer(
-            key_of(bytes.fromhex(self.digest)),
-            salts_of(config.seed),
-            bands,
-            folds=config.compare == "folded",
-        )
-        self.progress.stage("reading the corpus", len(self.sources))
-        parts = Parts(self.out / PARTS, f"sign {self.digest}", self.workers, self.progress).make(
-            self.sources,
-            lambda source, books: sign_file(source, books, signer, config.columns),
-            config.max_bad_rows,
-        )
-        others = Quarantine(config.max_bad_rows)
-        collect_books(parts[: len(self.theirs)], others)
-        collect_books(parts[len(self.theirs) :], quarantine)
-        quarantine.write(self.out / "quarantine.jsonl")
-        quarantine.check()
-        others.check()
-        for file in quarantine.files:
-            quarantine.balance(file)
-        self._refuse_nothing(quarantine)
-        return Catalogue.load(
-            parts,
-            [source.label for source in self.sources],
-            len(self.theirs),
+        job, config = self.job, self.job.config
+        signer = job.signer
+        parts = job.read(lambda one, books: sign_file(one, books, signer, config.columns))
+        catalogue = Catalogue.load(
+            [*(part.table for part in self.stored), *parts],
+            [*(part.label for part in self.stored), *(source.label for source in job.sources)],
+            len(self.stored) + len(job.theirs),
             alone=config.against_only,
         )
+        near = self._compare(catalogue)
+        clusters = self._cluster(catalogue, near)
+        dropped = self._write_tables(catalogue, near, clusters)
+        alike = self._same_meaning(catalogue, dropped)
+        gone = np.union1d(dropped, alike.numbers) if config.semantic == "drop" else dropped
+        if not config.annotate:
+            self._write_kept(catalogue, gone)
+        if job.store is not None and not job.store.holds(job.digest):
+            job.store.add(job.digest, self._to_store(catalogue, gone))
+        extra = {"clusters": len(clusters)}
+        if config.semantic == "off":
+            return job.summary(self._by_file(catalogue, dropped), extra)
+        extra |= {"semantic": len(alike.numbers), "semantic_unread": alike.left_out}
+        alike_lost = np.setdiff1d(gone, dropped)
+        return job.summary(
+            self._by_file(catalogue, dropped), extra, self._by_file(catalogue, alike_lost)
+        )
 
-    def _refuse_nothing(self, quarantine: Quarantine) -> None:
-        if quarantine.total().kept == 0:
-            bad = quarantine.rows
-            raise InputError(
-                "the corpus is empty",
-                where=", ".join(map(str, self.paths)),
-                found=f"{len(bad)} bad rows, the first: {bad[0].reason}" if bad else "",
-                mend="See quarantine.jsonl." if bad else "",
-            )
+    def _by_file(self, catalogue: Catalogue, numbers: Numbers) -> dict[str, int]:
+        parts, lost = np.unique(catalogue.part_of(numbers), return_counts=True)
+        return {
+            catalogue.labels[part]: count
+            for part, count in zip(parts.tolist(), lost.tolist(), strict=True)
+        }
+
+    def _same_meaning(self, catalogue: Catalogue, dropped: Numbers) -> SameMeaning:
+        job, config = self.job, self.job.config
+        left = np.setdiff1d(np.arange(catalogue.settled, len(catalogue)), dropped)
+        if config.semantic == "off":
+            return SameMeaning(left[:0], left[:0], np.zeros(0), len(left))
+        job.progress.stage("comparing meanings", None)
+        embedder = job.embedder or open_embedder(config.embedder)
+        sources = list(enumerate(job.ours, self._first_part))
+        alike = same_meaning(catalogue, sources, left, config, embedder)
+        alike.write(job.out / "semantic.parquet", catalogue, embedder.name)
+        return alike
+
+    @property
+    def _first_part(self) -> int:
+        """Return the number of the first part that is ours."""
+        return len(self.stored) + len(self.job.theirs)
 
     def _compare(self, catalogue: Catalogue) -> Nearby:
-        config = self.config
+        config = self.job.config
         if not config.near:
             return Nearby.nothing()
-        self.progress.stage("comparing candidates", None)
+        self.job.progress.stage("comparing candidates", None)
         return compare_near(
             catalogue,
             bands_for(config.threshold).count,
             config.threshold,
-            self.out / PARTS,
+            self.job.parts_folder,
             self._shingles,
             alone=config.against_only,
         )
 
     def _shingles(self, part: int, rows: Numbers) -> Shingled:
-        return shingle_file(self.sources[part], self.config.columns, rows)
+        if part < len(self.stored):
+            return self.stored[part].sets(rows)
+        source = self.job.sources[part - len(self.stored)]
+        return shingle_file(source, self.job.config.columns, rows)
 
     def _cluster(self, catalogue: Catalogue, near: Nearby) -> Clusters:
-        rank = np.arange(len(catalogue))
+        config = self.job.config
+        clusters = cluster(catalogue, near, np.arange(len(catalogue)))
+        sources = [None] * len(self.stored) + [*self.job.sources]
+        rank = ranks(catalogue, sources, config, np.sort(clusters.members))
         clusters = cluster(catalogue, near, rank)
-        rank = ranks(catalogue, self.sources, self.config, np.sort(clusters.members))
-        clusters = cluster(catalogue, near, rank)
-        if self.config.verify_representative:
-            return split_by_representative(clusters, catalogue, near, self.config.threshold, rank)
+        if config.verify_representative:
+            return split_by_representative(clusters, catalogue, near, config.threshold, rank)
         return clusters
 
-    def _write_kept(self, catalogue: Catalogue, dropped: Numbers, quarantine: Quarantine) -> None:
-        self.progress.stage("writing what stays", len(self.ours))
-        bad: dict[str, list[int]] = {}
-        for row in quarantine.rows:
-            bad.setdefault(row.file, []).append(row.line)
-        for part, source in enumerate(self.sources):
-            if part < len(self.theirs):
-                continue
-            begin, end = catalogue.bounds[part], catalogue.bounds[part + 1]
-            rows = catalogue.rows[begin:end]
-            stays = ~np.isin(np.arange(begin, end), dropped)
+    def _write_tables(self, catalogue: Catalogue, near: Nearby, clusters: Clusters) -> Numbers:
+        """Write what was found; return the numbers of our documents that go, sorted."""
+        out, config = self.job.out, self.job.config
+        matches = match_copies(clusters, catalogue, near, config.threshold)
+        ours = matches.numbers >= catalogue.settled
+        names = write_clusters(out / "clusters.parquet", clusters, catalogue)
+        _, group = clusters.dropped()
+        write_duplicates(
+            out / "duplicates.parquet",
+            _chosen(matches, ours),
+            [names[number] for number in group[ours].tolist()],
+            catalogue,
+            config.compare,
+        )
+        dropped = np.sort(matches.numbers[ours])
+        if config.annotate:
+            write_labels(out / "labels.parquet", catalogue, clusters, names, dropped)
+        return dropped
+
+    def _write_kept(self, catalogue: Catalogue, dropped: Numbers) -> None:
+        job = self.job
+        job.progress.stage("writing what stays", len(job.ours))
+        bad = job.bad_rows()
+        for part, source in enumerate(job.ours, self._first_part):
+            numbers = np.arange(catalogue.bounds[part], catalogue.bounds[part + 1])
+            rows = catalogue.rows[numbers]
+            stays = ~np.isin(numbers, catalogue.within(part, dropped))
             starts = np.union1d(rows, np.array(bad.get(source.label, []), np.int64))
-            write_shard(source.label, source.path, self.out / "kept", rows[stays], starts)
-            self.progress.advance()
+            write_shard(source.label, source.path, job.out / "kept", rows[stays], starts)
+            job.progress.advance()
 
-    def _summary(
-        self, catalogue: Catalogue, clusters: Clusters, dropped: Numbers, quarantine: Quarantine
-    ) -> dict[str, Any]:
-        accounting = {
-            file: {**books, "duplicate": 0} for file, books in quarantine.accounting().items()
-        }
-        parts, lost = np.unique(catalogue.part_of(dropped), return_counts=True)
-        for part, count in zip(parts.tolist(), lost.tolist(), strict=True):
-            books = accounting[catalogue.labels[part]]
-            books["duplicate"] += count
-            books["kept"] -= count
-        counts = {
-            name: sum(books[name] for books in accounting.values())
-            for name in ("read", "kept", "duplicate", "quarantined")
-        }
-        if counts["read"] != counts["kept"] + counts["duplicate"] + counts["quarantined"]:
-            raise ForgetkitError("rows do not add up", found=str(counts))
-        return {
-            "counts": counts | {"clusters": len(clusters)},
-            "accounting": accounting,
-            "warnings": self._warnings(accounting, counts),
-            "ignored_files": sorted(quarantine.ignored),
-        }
+    def _to_store(
+        self, catalogue: Catalogue, dropped: Numbers
+    ) -> Iterator[tuple[str, Any, Shingled]]:
+        import pyarrow.parquet as pq
 
-    def _warnings(self, accounting: dict[str, dict[str, int]], counts: dict[str, int]) -> list[str]:
-        warnings = [
-            f"{file}: {books['duplicate']} of {books['read']} documents are duplicates"
-            for file, books in accounting.items()
-            if books["read"] > 1
-            and books["duplicate"] / books["read"] > self.config.max_source_loss
-        ]
-        if counts["quarantined"]:
-            warnings.append(f"{counts['quarantined']} bad rows were put into quarantine.jsonl")
-        return warnings
+        for part, source in enumerate(self.job.ours, self._first_part):
+            numbers = np.arange(catalogue.bounds[part], catalogue.bounds[part + 1])
+            stays = ~np.isin(numbers, catalogue.within(part, dropped))
+            table = pq.read_table(catalogue.parts[part]).filter(stays)
+            table = table.replace_schema_metadata(None)
+            yield source.label, table, self._shingles(part, catalogue.rows[numbers[stays]])
 
 
 def _chosen(matches: Matches, mask: Any) -> Matches:
-    return Matches(
-        matches.numbers[mask],
-        matches.others[mask],
-        matches.method[mask],
-        matches.jaccard[mask],
-        matches.containment[mask],
+    return replace(
+        matches,
+        numbers=matches.numbers[mask],
+        others=matches.others[mask],
+        method=matches.method[mask],
+        jaccard=matches.jaccard[mask],
+        containment=matches.containment[mask],
     )
+
+
+def stored_parts(job: Job) -> list[StoredPart]:
+    """Return what earlier runs kept."""
+    return job.store.before(job.digest) if job.store else []

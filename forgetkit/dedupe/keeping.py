@@ -18,7 +18,7 @@ from forgetkit.errors import InputError
 
 
 def ranks(
-    catalogue: Catalogue, sources: Sequence[Source], config: DedupeConfig, members: Numbers
+    catalogue: Catalogue, sources: Sequence[Source | None], config: DedupeConfig, members: Numbers
 ) -> Numbers:
     """Return the place of each document in the order of preference, `(n,)`; 0 is the best.
 
@@ -27,7 +27,7 @@ def ranks(
 
     Args:
         catalogue: all documents.
-        sources: the file of each part.
+        sources: the file of each part; None for signatures of earlier runs.
         config: settings.
         members: `(m,)` sorted documents that have copies; only their columns are read.
 
@@ -58,7 +58,7 @@ def _liking(label: str, prefer: Sequence[str]) -> int:
 
 
 def _policy(
-    catalogue: Catalogue, sources: Sequence[Source], config: DedupeConfig, members: Numbers
+    catalogue: Catalogue, sources: Sequence[Source | None], config: DedupeConfig, members: Numbers
 ) -> Numbers:
     value = np.zeros(len(catalogue), np.int64)
     if config.keep == "longest":
@@ -68,10 +68,10 @@ def _policy(
     found: dict[int, Any] = {}
     for number, source in enumerate(sources):
         inside = catalogue.within(number, members)
-        if len(inside) and catalogue.bounds[number] >= catalogue.settled:
+        if source is not None and len(inside) and catalogue.bounds[number] >= catalogue.settled:
             held = dict(zip(catalogue.rows[inside].tolist(), inside.tolist(), strict=True))
             for row, cell in _cells(source, config):
-                if row in held and cell is not None:
+                if row in held and cell is not None and cell == cell:
                     found[held[row]] = cell
     if not found and len(members):
         raise InputError("no document has the column", found=config.keep_column)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from forgetkit.corpus import Counts, Document, Quarantine
 from forgetkit.corpus.read import _read_file, _wanted
 from forgetkit.files import sha256_bytes
+from forgetkit.match.words import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,9 +48,22 @@ class Batch:
 
 
 def read_batches(
-    label: str, path: Path, columns: Mapping[str, str] | None, quarantine: Quarantine
+    label: str,
+    path: Path,
+    columns: Mapping[str, str] | None,
+    quarantine: Quarantine,
+    *,
+    text_only: bool = False,
 ) -> Iterator[Batch]:
-    """Yield the good documents of one file, in order; bad rows go to quarantine."""
+    """Yield the good documents of one file, in order; bad rows go to quarantine.
+
+    Args:
+        label: how sources name the file.
+        path: where it is.
+        columns: names of its columns by role; None looks for usual names.
+        quarantine: takes the bad rows and keeps the books.
+        text_only: leave prompts and answers out.
+    """
     wanted = _wanted(columns)
     done = 0
     if path.suffix.lower() == ".parquet":
@@ -69,10 +83,10 @@ def read_batches(
         held.append(document)
         size += len(document.text) + len(document.prompt or "") + len(document.answer or "")
         if len(held) == BATCH_ROWS or size > BATCH_BYTES:
-            yield _batch_of(label, held)
+            yield _batch_of(label, held, text_only)
             held, size = [], 0
     if held:
-        yield _batch_of(label, held)
+        yield _batch_of(label, held, text_only)
 
 
 def row_of(document: Document) -> int:
@@ -80,14 +94,14 @@ def row_of(document: Document) -> int:
     return int(document.source.rpartition(":")[2])
 
 
-def _batch_of(label: str, documents: list[Document]) -> Batch:
+def _batch_of(label: str, documents: list[Document], text_only: bool) -> Batch:
     import pyarrow as pa
 
     return Batch(
         label,
         np.array([row_of(document) for document in documents], np.int64),
         pa.array([document.doc_id for document in documents], pa.large_string()),
-        pa.array([document.whole() for document in documents], pa.large_string()),
+        pa.array([d.text if text_only else d.whole() for d in documents], pa.large_string()),
     )
 
 
@@ -145,8 +159,14 @@ def _clean_batch(label: str, batch: Any, names: Mapping[str, str], row: int) -> 
         doc_ids = pa.array(derived, pa.large_string())
     for column in (texts, doc_ids):
         column.validate(full=True)
-        if column.null_count or pc.any(pc.match_substring(column, "\0")).as_py():
+        if column.null_count or _holds_nul(column):
             return None
     if pc.any(pc.equal(pc.binary_length(texts), 0)).as_py():
         return None
     return Batch(label, rows, doc_ids, texts)
+
+
+def _holds_nul(column: Any) -> bool:
+    view = Column.of(column)
+    used = view.data[view.offsets[0] : view.offsets[-1]]
+    return bool(len(used)) and not used.min()

@@ -37,14 +37,13 @@ def write_shard(label: str, path: Path, folder: Path, rows: Numbers, starts: Num
     Raises:
         InputError: the file holds other rows than before.
     """
-    target = folder / _inside(label)
-    suffix = Path(path.stem).suffix if path.suffix in (".gz", ".zst") else path.suffix
-    if suffix.lower() in TEXT_FILES:
+    target, kind = folder / inside(label), kind_of(path)
+    if kind in TEXT_FILES:
         if len(rows):
             with atomic_path(target, private=True) as temporary:
                 shutil.copyfile(path, temporary)
         written = len(rows)
-    elif suffix.lower() == ".parquet":
+    elif kind == ".parquet":
         written = _parquet(path, target, rows)
     else:
         written = _lines(path, target, rows, starts)
@@ -57,7 +56,22 @@ def write_shard(label: str, path: Path, folder: Path, rows: Numbers, starts: Num
     return written
 
 
-def _inside(label: str) -> PurePosixPath:
+def kind_of(path: Path) -> str:
+    """Return the suffix of a file without that of its compression.
+
+    >>> kind_of(Path("a.jsonl.gz"))
+    '.jsonl'
+    """
+    compressed = path.suffix.lower() in (".gz", ".zst")
+    return (Path(path.stem).suffix if compressed else path.suffix).lower()
+
+
+def inside(label: str) -> PurePosixPath:
+    """Return a label as a path below the output folder.
+
+    Raises:
+        InputError: it would lead outside.
+    """
     relative = PurePosixPath(label)
     if relative.is_absolute() or ".." in relative.parts:
         raise InputError("names a place outside the corpus", where=label)
@@ -67,20 +81,29 @@ def _inside(label: str) -> PurePosixPath:
 def _parquet(path: Path, target: Path, rows: Numbers) -> int:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file, atomic_path(target, private=True) as temporary:
-        schema = file.schema_arrow
-        with pq.ParquetWriter(
-            temporary, schema, compression="zstd", use_dictionary=_repetitive(schema)
-        ) as writer:
-            seen = written = 0
-            for batch in file.iter_batches(batch_size=4096):
-                mask = np.zeros(batch.num_rows, bool)
-                begin, end = np.searchsorted(rows, (seen + 1, seen + 1 + batch.num_rows))
-                mask[rows[begin:end] - seen - 1] = True
-                seen += batch.num_rows
-                written += int(mask.sum())
-                writer.write_batch(batch if mask.all() else batch.filter(_boolean(mask)))
+    seen = written = 0
+    with (
+        pq.ParquetFile(path) as file,
+        atomic_path(target, private=True) as temporary,
+        parquet_writer(temporary, file.schema_arrow) as writer,
+    ):
+        for batch in file.iter_batches(batch_size=4096):
+            mask = np.zeros(batch.num_rows, bool)
+            begin, end = np.searchsorted(rows, (seen + 1, seen + 1 + batch.num_rows))
+            mask[rows[begin:end] - seen - 1] = True
+            seen += batch.num_rows
+            written += int(mask.sum())
+            writer.write_batch(batch if mask.all() else batch.filter(_boolean(mask)))
     return written
+
+
+def parquet_writer(path: Path, schema: Any) -> Any:
+    """Open a Parquet file; texts get no dictionary, for they are all different here."""
+    import pyarrow.parquet as pq
+
+    texts = ("text", "content", "id", "doc_id")
+    repetitive = [field.name for field in schema if field.name not in texts]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repetitive)
 
 
 def _boolean(mask: Any) -> Any:
@@ -89,16 +112,11 @@ def _boolean(mask: Any) -> Any:
     return pa.array(mask)
 
 
-def _repetitive(schema: Any) -> list[str]:
-    """Return the columns that a dictionary may make smaller: texts are all different here."""
-    return [field.name for field in schema if field.name not in ("text", "content", "id", "doc_id")]
-
-
 def _lines(path: Path, target: Path, rows: Numbers, starts: Numbers) -> int:
     """Copy the lines of each row that stays; lines before the first row are a header."""
     stays = np.isin(starts, rows)
     written = 0
-    with atomic_path(target, private=True) as temporary, _opened(temporary) as stream:
+    with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
         for line in read_lines(path):
             at = int(np.searchsorted(starts, line.number, side="right")) - 1
             if at >= 0 and not stays[at]:
@@ -111,7 +129,7 @@ def _lines(path: Path, target: Path, rows: Numbers, starts: Numbers) -> int:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing, compressed as its name says."""
     with path.open("wb") as raw:
         if path.suffix == ".gz":

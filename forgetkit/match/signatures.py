@@ -19,7 +19,7 @@ from forgetkit.match.compile import compiled
 from forgetkit.match.fingerprints import fingerprint
 from forgetkit.match.letters import letters
 from forgetkit.match.shingles import Shingles, join_words, longest
-from forgetkit.match.words import MOST_BYTES, MOST_WORDS, Column, mixed, read_words
+from forgetkit.match.words import MOST_BYTES, MOST_WORDS, Column, fold_letters, mixed, read_words
 from forgetkit.seeds import generator
 
 Salts = npt.NDArray[np.uint64]
@@ -143,8 +143,31 @@ def _sign(
         else:
             prints[i, 0], prints[i, 1] = fingerprint(data, begin, end, raw_key)
         counts[i] = join_words(words, count)
-        if counts[i] and keys.shape[1]:
+        if counts[i]:
             band_keys(words, counts[i], salts, rows, sketch, keys[i])
+
+
+@compiled
+def _print(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    entries: npt.NDArray[np.uint32],
+    pool: npt.NDArray[np.uint32],
+    key: Shingles,
+    raw_key: Shingles,
+    folds: bool,
+    prints: Shingles,
+) -> None:
+    folded = np.empty(longest(offsets) * MOST_BYTES + 1, np.uint8)
+    for i in range(len(offsets) - 1):
+        begin, end = offsets[i], offsets[i + 1]
+        length = 0
+        if folds:
+            length, _ = fold_letters(data, begin, end, entries, pool, folded)
+        if length:
+            prints[i, 0], prints[i, 1] = fingerprint(folded, 0, length, key)
+        else:
+            prints[i, 0], prints[i, 1] = fingerprint(data, begin, end, raw_key)
 
 
 @dataclass(frozen=True)
@@ -154,7 +177,7 @@ class Signatures:
     Attributes:
         prints: `(n, 2)` fingerprints.
         keys: `(n, bands)` keys of bands; meaningless where `counts` is 0.
-        counts: `(n,)` word 5-grams of each, repeated ones counted.
+        counts: `(n,)` word 5-grams of each, repeated ones counted; 0 without bands.
     """
 
     prints: Shingles
@@ -178,16 +201,25 @@ class Signer:
     bands: Bands | None
     folds: bool = True
 
+    @property
+    def raw_key(self) -> Shingles:
+        """Return the key of texts that are compared byte by byte, so that none equals letters."""
+        return self.key ^ np.uint64(0x72617700)
+
     def sign(self, column: Column) -> Signatures:
         """Return the signatures of a column's texts; texts without letters are compared raw."""
         table, count = letters(), len(column)
-        bands = self.bands or Bands(0, 1)
         prints = np.empty((count, 2), np.uint64)
-        keys = np.zeros((count, bands.count), np.uint64)
+        keys = np.zeros((count, self.bands.count if self.bands else 0), np.uint64)
         counts = np.zeros(count, np.int64)
-        raw_key = self.key ^ np.uint64(0x72617700)  # so that no raw text equals letters
+        if self.bands is None:
+            _print(
+                column.data, column.offsets, table.entries, table.pool, self.key, self.raw_key,
+                self.folds, prints,
+            )  # fmt: skip
+            return Signatures(prints, keys, counts)
         _sign(
-            column.data, column.offsets, table.entries, table.pool, self.key, raw_key,
-            self.folds, self.salts, bands.rows, prints, keys, counts,
+            column.data, column.offsets, table.entries, table.pool, self.key, self.raw_key,
+            self.folds, self.salts, self.bands.rows, prints, keys, counts,
         )  # fmt: skip
         return Signatures(prints, keys, counts)

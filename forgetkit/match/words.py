@@ -89,6 +89,45 @@ def _put(symbol: np.uint32, folded: Bytes, end: int) -> int:
 
 
 @compiled
+def fold_letters(
+    data: Bytes, begin: int, end: int, entries: Entries, pool: Entries, folded: Bytes
+) -> tuple[int, int]:
+    """Write the letters of a text to `folded`; return how many bytes, and how many letters.
+
+    The same letters as those of `read_words`, which takes the same arguments, without the words.
+    """
+    length = several = 0
+    at = begin
+    while at < end:
+        byte = data[at]
+        if byte < 0x80:
+            entry = entries[byte]
+            folded[length] = entry
+            length += entry > NOTHING
+            at += 1
+            continue
+        point, size = code_point(data, at)
+        at += size
+        before = length
+        length, count = _put_all(entries[point], pool, folded, length)
+        several += length - before - count
+    return length, length - several
+
+
+@compiled
+def _put_all(entry: np.uint32, pool: Entries, folded: Bytes, length: int) -> tuple[int, int]:
+    """Append the symbols of an entry; return the new length, and how many they are."""
+    if entry <= NOTHING:
+        return length, 0
+    if not entry & SEVERAL:
+        return _put(entry & SYMBOL, folded, length), 1
+    place = np.int64(entry & (SEVERAL - 1))
+    for i in range(place + 1, place + 1 + pool[place]):
+        length = _put(pool[i] & SYMBOL, folded, length)
+    return length, int(pool[place])
+
+
+@compiled
 def _end_word(current: np.uint64, words: Words, count: int) -> int:
     if current == _START:
         return count

@@ -1,0 +1,154 @@
+"""The corpus without its repeated lines or paragraphs: rows that lose nothing stay as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgetkit.corpus.lines import read_lines
+from forgetkit.corpus.rows import csv_rows
+from forgetkit.dedupe.cutting import cut
+from forgetkit.dedupe.shards import TEXT_FILES, inside, kind_of, opened, parquet_writer
+from forgetkit.files import atomic_path, write_text
+
+Ranges = Mapping[int, Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """Rewrites one file.
+
+    Attributes:
+        ranges: what goes, in code points of the text, by row.
+        level: line or paragraph.
+        bad: rows that are in quarantine.
+        names: columns that may hold the text, in order of preference.
+    """
+
+    ranges: Ranges
+    level: str
+    bad: Collection[int]
+    names: Sequence[str]
+
+    def write(self, label: str, path: Path, folder: Path) -> int:
+        """Write the file below `folder`; return how many rows lost all their text."""
+        target, kind = folder / inside(label), kind_of(path)
+        if kind in TEXT_FILES:
+            return self._text(path, target)
+        if kind == ".parquet":
+            return self._parquet(path, target)
+        return self._csv(path, target) if kind == ".csv" else self._lines(path, target)
+
+    def _cut(self, row: int, text: str) -> str | None:
+        """Return what is left of a row's text; None when that is nothing."""
+        left = cut(text, self.ranges[row], self.level)
+        return left if left.strip() else None
+
+    def _text(self, path: Path, target: Path) -> int:
+        if 1 in self.bad:
+            return 0
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        left = self._cut(1, text) if 1 in self.ranges else text
+        if left is not None and left.strip():
+            write_text(target, left, private=True)
+        return int(left is None)
+
+    def _lines(self, path: Path, target: Path) -> int:
+        lost = 0
+        with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
+            for line in read_lines(path):
+                content = line.content
+                if line.number in self.bad or not content.strip():
+                    continue
+                if line.number in self.ranges:
+                    values = self._changed(json.loads(content), line.number)
+                    if values is None:
+                        lost += 1
+                        continue
+                    content = json.dumps(values, ensure_ascii=False).encode("utf-8")
+                stream.write(content + b"\n")
+        return lost
+
+    def _changed(self, values: dict[str, Any], row: int) -> dict[str, Any] | None:
+        name = next(name for name in self.names if values.get(name) is not None)
+        left = self._cut(row, values[name])
+        return None if left is None else values | {name: left}
+
+    def _csv(self, path: Path, target: Path) -> int:
+        lost = 0
+        with atomic_path(target, private=True) as temporary, opened(temporary) as raw:
+            stream = io.TextIOWrapper(raw, "utf-8", newline="", write_through=True)
+            writer = csv.writer(stream, lineterminator="\n")
+            header = False
+            for row in csv_rows(path):
+                if row.values is None or row.number in self.bad:
+                    continue
+                values: dict[str, Any] | None = dict(row.values)
+                if not header:
+                    writer.writerow(row.values)
+                    header = True
+                if row.number in self.ranges:
+                    values = self._changed(dict(row.values), row.number)
+                if values is None:
+                    lost += 1
+                else:
+                    writer.writerow(values.values())
+            stream.detach()
+        return lost
+
+    def _parquet(self, path: Path, target: Path) -> int:
+        import pyarrow.parquet as pq
+
+        lost = seen = 0
+        bad = np.array(sorted(self.bad), np.int64)
+        with (
+            pq.ParquetFile(path) as file,
+            atomic_path(target, private=True) as temporary,
+            parquet_writer(temporary, file.schema_arrow) as writer,
+        ):
+            for batch in file.iter_batches(batch_size=4096):
+                rows = np.arange(seen + 1, seen + 1 + batch.num_rows)
+                seen += batch.num_rows
+                keeps = ~np.isin(rows, bad)
+                batch, empty = self._changed_batch(batch, rows)
+                lost += len(empty)
+                keeps[empty] = False
+                writer.write_batch(batch.filter(_array(keeps)))
+        return lost
+
+    def _changed_batch(self, batch: Any, rows: Any) -> tuple[Any, list[int]]:
+        """Return a batch with the texts that are left, and the places of those that are not."""
+        empty: list[int] = []
+        changes: dict[str, dict[int, str]] = {}
+        for place, row in enumerate(rows.tolist()):
+            if row not in self.ranges:
+                continue
+            names = (name for name in self.names if name in batch.schema.names)
+            name = next(name for name in names if batch[name][place].is_valid)
+            text = batch[name][place].as_py()
+            left = self._cut(row, text)
+            if left is None:
+                empty.append(place)
+            else:
+                changes.setdefault(name, {})[place] = left
+        for name, lefts in changes.items():
+            at = batch.schema.get_field_index(name)
+            values = batch.column(at).to_pylist()
+            for place, left in lefts.items():
+                values[place] = left
+            field = batch.schema.field(at)
+            batch = batch.set_column(at, field, _array(values, field.type))
+        return batch, empty
+
+
+def _array(values: Any, kind: Any = None) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, kind)

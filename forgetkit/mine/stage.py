@@ -78,6 +78,8 @@ def mine(
     for name in config.detectors:
         registry.lookup("detectors", name)
     inputs = _digests(corpus, works, seeds)
+    if config.patterns is not None:
+        inputs["patterns"] = sha256_file(config.patterns)
     identity = {
         "command": "mine",
         "version": __version__,

@@ -113,7 +113,7 @@ def test_bad_rows_are_in_the_books_and_a_lost_source_is_a_warning(tmp_path: Path
     with second.open("a", encoding="utf-8") as stream:
         stream.write("broken\n")
     result = dedupe([second, first], tmp_path / "out")
-    books = {"read": 4, "kept": 0, "duplicate": 3, "quarantined": 1}
+    books = {"read": 4, "kept": 0, "filtered": 0, "duplicate": 3, "quarantined": 1}
     assert result.accounting["b.jsonl"] == books
     assert result.warnings[0] == "b.jsonl: 3 of 4 documents are duplicates"
 

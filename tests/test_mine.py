@@ -167,7 +167,8 @@ def test_a_broken_line_is_quarantined_and_counted(tmp_path: Path) -> None:
     corpus = copied(tmp_path, "a.jsonl", '{"text": "Fine."}\n{"text": \n')
     work = copied(tmp_path, "works/work.txt", "Something else entirely, and long enough.")
     result = mine([corpus], tmp_path / "out", works=[work], config=VERBATIM)
-    assert result.accounting == {"a.jsonl": {"read": 2, "kept": 1, "quarantined": 1}}
+    books = {"read": 2, "kept": 1, "filtered": 0, "duplicate": 0, "quarantined": 1}
+    assert result.accounting == {"a.jsonl": books}
     assert result.missing_works == ["work"]
     assert "work 'work' is nowhere in the corpus" in result.warnings
     (row,) = (tmp_path / "out" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()

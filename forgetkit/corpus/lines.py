@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from forgetkit.errors import StorageError
 
@@ -81,32 +80,34 @@ def _zstd(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def _gzip(read: Callable[[], bytes]) -> Iterator[bytes]:
+    from isal import isal_zlib  # twice as fast as zlib
+
     try:
-        yield from _decode(read, lambda: _GzipMember())
-    except zlib.error as error:
+        yield from _decode(read, lambda: _GzipMember(isal_zlib.decompressobj(wbits=31)))
+    except isal_zlib.error as error:  # type: ignore[misc]
         raise BrokenStreamError("corrupted gzip data") from error
 
 
 class _GzipMember:
     """Decompress one gzip member with bounded output a call."""
 
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
 
     @property
     def eof(self) -> bool:
-        return self._inner.eof
+        return bool(self._inner.eof)
 
     @property
     def unused_data(self) -> bytes:
-        return self._inner.unused_data
+        return bytes(self._inner.unused_data)
 
     @property
     def pending(self) -> bytes:
-        return self._inner.unconsumed_tail
+        return bytes(self._inner.unconsumed_tail)
 
     def decompress(self, data: bytes, /) -> bytes:
-        return self._inner.decompress(data, BLOCK)
+        return bytes(self._inner.decompress(data, BLOCK))
 
 
 def _decode(read: Callable[[], bytes], make: Callable[[], _Decoder]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 from forgetkit.errors import ForgetkitError, TooManyBadRowsError
@@ -14,11 +14,23 @@ MOST_RECORDS = 1_000_000
 
 @dataclass
 class Counts:
-    """What became of the rows of one file: `read = kept + quarantined`."""
+    """What became of the rows of one file: `read = kept + filtered + duplicate + quarantined`."""
 
     read: int = 0
     kept: int = 0
+    filtered: int = 0
+    duplicate: int = 0
     quarantined: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Say whether every row is accounted for."""
+        return self.read == self.kept + self.filtered + self.duplicate + self.quarantined
+
+    def __add__(self, other: Counts) -> Counts:
+        """Add the rows of another part."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Counts(*(a + b for a, b in pairs))
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,16 @@ class Quarantine:
         """Count a good row."""
         self.files[file].kept += 1
 
+    def kept(self, file: str, n: int) -> None:
+        """Count good rows that were read together."""
+        self.opened(file)
+        self.files[file].read += n
+        self.files[file].kept += n
+
+    def filter(self, file: str) -> None:
+        """Count a row that holds no text by its kind."""
+        self.files[file].filtered += 1
+
     def saw(self, file: str) -> None:
         """Count a row that was read, good or bad."""
         self.files.setdefault(file, Counts()).read += 1
@@ -93,22 +115,17 @@ class Quarantine:
             ForgetkitError: rows vanished; this is a bug.
         """
         counts = self.files[file]
-        if counts.read != counts.kept + counts.quarantined:
+        if not counts.balanced:
             raise ForgetkitError(
                 "rows do not add up",
                 where=file,
-                found=f"{counts.read} read, {counts.kept} kept, {counts.quarantined} quarantined",
+                found=", ".join(f"{value} {name}" for name, value in asdict(counts).items()),
                 mend="This is a bug in forgetkit; please report it.",
             )
 
     def total(self) -> Counts:
         """Return the sum over all files."""
-        counts = self.files.values()
-        return Counts(
-            sum(c.read for c in counts),
-            sum(c.kept for c in counts),
-            sum(c.quarantined for c in counts),
-        )
+        return sum(self.files.values(), Counts())
 
     def check(self) -> None:
         """Compare the number of bad rows with what is allowed.

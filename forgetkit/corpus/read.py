@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from forgetkit.corpus.accept import accept, wanted_columns
+from forgetkit.corpus.columns import Wanted
 from forgetkit.corpus.document import Document
+from forgetkit.corpus.formats import FORMATS, format_of
 from forgetkit.corpus.quarantine import Quarantine
-from forgetkit.corpus.rows import FORMATS, Row, format_of, unusable
 from forgetkit.errors import InputError
-from forgetkit.files import sha256_bytes
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "id": ("id", "doc_id"),
-    "text": ("text", "content"),
-    "prompt": ("prompt", "question"),
-    "answer": ("answer", "response", "completion"),
-}
-"""Columns looked for, in this order, where the user names none."""
 
 
 def corpus_files(
@@ -91,9 +83,18 @@ def read_corpus(
         InputError: a path is missing or of no known kind, or the corpus is empty.
         StorageError: a file cannot be read.
     """
-    wanted = _wanted(columns)
+    wanted = wanted_columns(columns)
     for label, path in corpus_files(paths, quarantine):
         yield from _read_file(label, path, wanted, quarantine)
+    check_not_empty(paths, quarantine)
+
+
+def check_not_empty(paths: Sequence[Path], quarantine: Quarantine) -> None:
+    """Refuse a corpus without a document.
+
+    Raises:
+        InputError: nothing was kept.
+    """
     if quarantine.total().kept == 0:
         bad = quarantine.total().quarantined
         raise InputError(
@@ -119,70 +120,15 @@ def read_all(paths: Sequence[Path], columns: Mapping[str, str] | None = None) ->
     return documents
 
 
-def _wanted(columns: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
-    if not columns:
-        return COLUMNS
-    unknown = sorted(set(columns) - set(COLUMNS))
-    if unknown:
-        raise InputError("unknown column role", found=unknown[0], mend=f"Known: {list(COLUMNS)}.")
-    return {"id": COLUMNS["id"]} | {role: (name,) for role, name in columns.items()}
-
-
 def _read_file(
-    label: str, path: Path, wanted: Mapping[str, tuple[str, ...]], quarantine: Quarantine
+    label: str, path: Path, wanted: Wanted, quarantine: Quarantine
 ) -> Iterator[Document]:
     read = format_of(path)
     if read is None:
         raise InputError("is no corpus file", where=str(path))
     quarantine.opened(label)
     for row in read(path):
-        quarantine.saw(label)
-        made = row.reason if row.values is None else _document(row.values, label, row, wanted)
-        if isinstance(made, str):
-            quarantine.reject_digest(label, row.number, row.offset, made, row.digest)
-        else:
-            quarantine.keep(label)
-            yield made
+        document = accept(row, label, wanted, quarantine)
+        if document is not None:
+            yield document
     quarantine.balance(label)
-
-
-def _document(
-    values: Mapping[str, Any], label: str, row: Row, wanted: Mapping[str, tuple[str, ...]]
-) -> Document | str:
-    """Return the document of a row, or what is wrong with it."""
-    source = f"{label}:{row.number}"
-    names = {
-        role: next((name for name in options if values.get(name) is not None), None)
-        for role, options in wanted.items()
-    }
-    taken = {role: values[name] for role, name in names.items() if name is not None}
-    if "text" not in taken and "prompt" not in taken:
-        looked = [name for role in ("text", "prompt") for name in wanted.get(role, ())]
-        return f"none of the columns {', '.join(looked)}"
-    reason = _wrong(taken)
-    if reason:
-        return reason
-    used = set(names.values())
-    doc_id = str(taken["id"]) if "id" in taken else sha256_bytes(source.encode())[:16]
-    return Document(
-        doc_id=doc_id,
-        source=source,
-        text=taken.get("text", ""),
-        prompt=taken.get("prompt"),
-        answer=taken.get("answer"),
-        extra={key: value for key, value in values.items() if key not in used},
-    )
-
-
-def _wrong(taken: Mapping[str, Any]) -> str:
-    for role, value in taken.items():
-        if role == "id" and isinstance(value, int) and not isinstance(value, bool):
-            continue
-        if not isinstance(value, str):
-            return f"column of the {role} holds {type(value).__name__}, not text"
-        reason = unusable(value)
-        if reason:
-            return f"{reason} in the {role}"
-    if not any(value for role, value in taken.items() if role != "id"):
-        return "no text"
-    return ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgetkit.corpus.lines import MAX_BYTES, MAX_LINE, Line, read_lines
+from forgetkit.corpus.lines import MAX_LINE, Line, read_lines
 from forgetkit.files import sha256_bytes
 
 MAX_DEPTH = 128
@@ -30,6 +30,8 @@ class Row:
         values: its columns; None when it is bad.
         reason: what is wrong; empty when nothing is.
         sha256: digest of its raw bytes when it is bad.
+        raw: its raw bytes when it is good.
+        filtered: it is of a kind that holds no text, and is counted as such.
     """
 
     number: int
@@ -38,11 +40,12 @@ class Row:
     reason: str = ""
     sha256: str = ""
     raw: bytes = b""
+    filtered: bool = False
 
     @property
     def digest(self) -> str:
-        """Return the digest of the raw bytes."""
-        return self.sha256 or sha256_bytes(self.raw)
+        """Return the digest of the raw bytes; empty when there are none (a row of a table)."""
+        return self.sha256 or (sha256_bytes(self.raw) if self.raw else "")
 
 
 def _bad(line: Line, reason: str) -> Row:
@@ -53,14 +56,15 @@ def _bad(line: Line, reason: str) -> Row:
 def jsonl_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a JSON lines file; blank lines are no rows."""
     for line in read_lines(path):
-        if line.reason:
-            yield _bad(line, line.reason)
-        elif line.content.strip():
-            yield _parse(line)
+        if line.reason or line.content.strip():
+            yield json_row(line)
 
 
-def _parse(line: Line) -> Row:
+def json_row(line: Line) -> Row:
+    """Parse one line strictly."""
     content = line.content
+    if line.reason:
+        return _bad(line, line.reason)
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH < depth(content):
         return _bad(line, f"JSON nested deeper than {MAX_DEPTH}")
     try:
@@ -199,64 +203,3 @@ def text_rows(path: Path) -> Iterator[Row]:
         return
     if text.strip():
         yield Row(1, 0, {"id": path.stem, "text": text}, raw=raw)
-
-
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a Parquet file; a file that is none is one bad row."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            if sum(file.metadata.row_group(g).total_byte_size for g in groups) > MAX_BYTES:
-                yield _bad_parquet(path, 1, f"decompresses to more than {MAX_BYTES} bytes")
-                return
-            for batch in file.iter_batches(batch_size=1024):
-                for index in range(batch.num_rows):
-                    number += 1
-                    yield _parquet_row(batch, index, number)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        reason = "broken Parquet" if number else "not a Parquet file"
-        yield _bad_parquet(path, number + 1, f"{reason} ({type(error).__name__})")
-
-
-def _bad_parquet(path: Path, number: int, reason: str) -> Row:
-    from forgetkit.files import sha256_file
-
-    return Row(number, None, None, reason, sha256_file(path))
-
-
-def _parquet_row(batch: Any, index: int, number: int) -> Row:
-    names = batch.schema.names
-    try:
-        values = {name: batch.column(i)[index].as_py() for i, name in enumerate(names)}
-    except UnicodeDecodeError as error:
-        return Row(number, None, None, "invalid UTF-8", sha256_bytes(bytes(error.object)))
-    return Row(number, None, values, raw=repr(sorted(values.items(), key=str)).encode())
-
-
-FORMATS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".jsonl": jsonl_rows,
-    ".json": jsonl_rows,
-    ".csv": csv_rows,
-    ".txt": text_rows,
-    ".md": text_rows,
-    ".parquet": parquet_rows,
-}
-_COMPRESSED = (".gz", ".zst")
-_STREAMED = (".jsonl", ".json", ".csv")
-
-
-def format_of(path: Path) -> Callable[[Path], Iterator[Row]] | None:
-    """Return the reader for a file by its name; None when it is of no known kind.
-
-    >>> format_of(Path("a.jsonl.gz")) is jsonl_rows
-    True
-    """
-    suffix = path.suffix.lower()
-    if suffix in _COMPRESSED:
-        suffix = Path(path.stem).suffix.lower()
-        return FORMATS[suffix] if suffix in _STREAMED else None
-    return FORMATS.get(suffix)

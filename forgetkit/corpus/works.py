@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit.corpus.document import Work
+from forgetkit.corpus.formats import format_of
 from forgetkit.corpus.read import corpus_files
-from forgetkit.corpus.rows import Row, format_of, text_rows, unusable
+from forgetkit.corpus.rows import Row, text_rows, unusable
 from forgetkit.errors import InputError
 
 

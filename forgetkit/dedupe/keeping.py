@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from forgetkit.corpus import Quarantine
-from forgetkit.corpus.read import _read_file, _wanted
+from forgetkit.corpus.accept import wanted_columns
+from forgetkit.corpus.read import _read_file
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.parts import Source
@@ -82,7 +83,7 @@ def _policy(
 
 def _cells(source: Source, config: DedupeConfig) -> Iterator[tuple[int, Any]]:
     books = Quarantine()
-    for document in _read_file(source.label, source.path, _wanted(config.columns), books):
+    for document in _read_file(source.label, source.path, wanted_columns(config.columns), books):
         yield row_of(document), document.extra.get(config.keep_column or "")
 
 

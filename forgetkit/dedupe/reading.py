@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetkit.corpus import Counts, Document, Quarantine
-from forgetkit.corpus.read import _read_file, _wanted
+from forgetkit.corpus.accept import wanted_columns
+from forgetkit.corpus.read import _read_file
 from forgetkit.files import sha256_bytes
 from forgetkit.match.words import Column
 
@@ -64,7 +65,7 @@ def read_batches(
         quarantine: takes the bad rows and keeps the books.
         text_only: leave prompts and answers out.
     """
-    wanted = _wanted(columns)
+    wanted = wanted_columns(columns)
     done = 0
     if path.suffix.lower() == ".parquet":
         for batch in _clean_parquet(label, path, wanted):

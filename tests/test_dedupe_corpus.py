@@ -449,7 +449,13 @@ def test_bad_parquet_rows_are_in_the_books(tmp_path: Path) -> None:
     texts = [prose(1), None, "nul\0here", "", prose(1)]
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / "a.parquet")
     done = dedupe([tmp_path / "a.parquet"], tmp_path / "out")
-    assert done.accounting["a.parquet"] == {"read": 5, "kept": 1, "duplicate": 1, "quarantined": 3}
+    assert done.accounting["a.parquet"] == {
+        "read": 5,
+        "kept": 1,
+        "filtered": 0,
+        "duplicate": 1,
+        "quarantined": 3,
+    }
     bad = [
         json.loads(line)
         for line in (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()

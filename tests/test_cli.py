@@ -45,6 +45,8 @@ def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
 
 COMMANDS = (
     "mine",
+    "index",
+    "explain",
     "dedupe",
     "build",
     "teach",

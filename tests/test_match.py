@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forgetkit.match import WorkIndex, fold, folded_text
+from forgetkit.match import Policy, WorkIndex, fold, folded_text
 from forgetkit.match.boundary import is_quotation
 from forgetkit.match.fold import fold_character
 
@@ -77,7 +77,7 @@ def test_text_that_only_resembles_gives_nothing() -> None:
 
 def test_short_copies_are_left_alone() -> None:
     assert INDEX.find(prose(2, 20) + " " + WORK[100:180] + " " + prose(3, 20)) == []
-    short = WorkIndex({"work": WORK}, min_chars=60)
+    short = WorkIndex({"work": WORK}, policy=Policy(min_chars=60))
     assert len(short.find(prose(2, 20) + " " + WORK[100:180] + " " + prose(3, 20))) == 1
 
 

@@ -31,7 +31,8 @@ def mine(
     corpus: Corpus,
     out: options.Out,
     works: Annotated[
-        list[Path] | None, typer.Option("--works", help="Protected works: text files or tables.")
+        list[Path] | None,
+        typer.Option("--works", help="Protected works: text files, tables, or their index."),
     ] = None,
     seeds: Annotated[
         Path | None, typer.Option("--seeds", help="Texts to search near: lines, or JSONL.")
@@ -49,6 +50,9 @@ def mine(
     ] = None,
     max_bad_rows: Annotated[
         int | None, typer.Option("--max-bad-rows", min=0, help="Bad rows that are allowed.")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option("--explain", help="Show the span with this id beside its work.")
     ] = None,
     settings: options.Settings = None,
     config: options.Config = None,
@@ -79,6 +83,11 @@ def mine(
             config=resolve(MineConfig, "mine", flags, config),
             progress=bars,
         )
+    if explain is not None:
+        from forgetkit_cli.indexes import explain as show
+
+        show(found.outputs["spans.parquet"], explain, works or [], as_json, quiet, debug)
+        return
     total = {
         name: sum(file[name] for file in found.accounting.values())
         for name in ("read", "kept", "quarantined")

@@ -11,7 +11,7 @@ import typer
 
 from forgetkit import __version__
 from forgetkit.errors import ForgetkitError
-from forgetkit_cli import about, cases, corpora, duplicates, filters, models, sets
+from forgetkit_cli import about, cases, corpora, duplicates, filters, indexes, models, sets
 
 INTERRUPTED = 130
 STORAGE = 5
@@ -29,6 +29,7 @@ app = typer.Typer(
 cases.register(app)
 corpora.register(app)
 duplicates.register(app)
+indexes.register(app)
 filters.register(app)
 sets.register(app)
 models.register(app)

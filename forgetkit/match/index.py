@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forgetkit.match.policy import Hit, rows_of, without_common, without_ignored
 from forgetkit.match.verbatim import Least, Match, match_of
 
 if TYPE_CHECKING:
@@ -30,43 +32,93 @@ class IndexParams:
     density: int = 8
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What counts as a copy.
+
+    Attributes:
+        min_chars: least length of a copy, in code points of the document.
+        min_words: least length in words; either is enough.
+        min_identity: least share of agreeing symbols, in (0, 1].
+        max_works: works that may share a stretch for it to count; None for any number.
+        ignore: indexes of texts that anyone may quote (scripture, licences, boilerplate).
+    """
+
+    min_chars: int = 100
+    min_words: int = 50
+    min_identity: float = 0.85
+    max_works: int | None = None
+    ignore: tuple[WorkIndex, ...] = ()
+
+
 class WorkIndex:
     """Find copies of works in many documents.
 
     Args:
         works: text by work id.
-        seed: see `IndexParams`.
-        density: see `IndexParams`.
-        min_chars: least length of a copy, in code points of the document.
-        min_words: least length in words; either is enough.
-        min_identity: least share of agreeing symbols, in (0, 1].
+        params: how they are indexed.
+        policy: what counts as a copy.
     """
 
     def __init__(
         self,
         works: Mapping[str, str],
-        *,
-        seed: int = 24,
-        density: int = 8,
-        min_chars: int = 100,
-        min_words: int = 50,
-        min_identity: float = 0.85,
+        params: IndexParams | None = None,
+        policy: Policy | None = None,
     ) -> None:
         from forgetkit.match.build import build
 
+        params = params or IndexParams()
         names = sorted(works)
-        arrays = build({name: works[name] for name in names}, seed, density)
-        self._hold(names, arrays, IndexParams(seed, density))
-        self._least = Least(min_chars, min_words, min_identity)
+        arrays = build({name: works[name] for name in names}, params.seed, params.density)
+        self._hold(names, arrays, params, policy)
 
-    def _hold(self, names: Sequence[str], arrays: Arrays, params: IndexParams) -> None:
+    @classmethod
+    def build(cls, works: Mapping[str, str], params: IndexParams | None = None) -> WorkIndex:
+        """Index works, to be saved."""
+        return cls(works, params)
+
+    @classmethod
+    def open(cls, path: Path, policy: Policy | None = None) -> WorkIndex:
+        """Map a saved index into memory.
+
+        Raises:
+            InputError: the file is missing, is no index, or is one of another version.
+            TamperedError: it is cut short or changed.
+        """
+        from forgetkit.match.index_file import read_index
+
+        names, arrays, params = read_index(path)
+        index = cls.__new__(cls)
+        index._hold(names, arrays, IndexParams(**params), policy)
+        return index
+
+    def save(self, path: Path) -> str:
+        """Write the index to a file; return the SHA-256 of its content."""
+        from forgetkit.match.index_file import write_index
+
+        return write_index(path, self.names, self._arrays, asdict(self.params))
+
+    def _hold(
+        self, names: Sequence[str], arrays: Arrays, params: IndexParams, policy: Policy | None
+    ) -> None:
         from forgetkit.match.kernels import rules
         from forgetkit.match.scan import hash_values
 
-        self._names, self._arrays, self.params = list(names), arrays, params
+        self.names, self._arrays, self.params = list(names), arrays, params
+        self.policy = policy or Policy()
+        self._least = Least(self.policy.min_chars, self.policy.min_words, self.policy.min_identity)
         self._rules = rules()
         self._values = hash_values(params.seed)
         self._seeds = arrays.seeds(params.seed, params.density)
+
+    def works(self) -> dict[str, str]:
+        """Return the text of each work by its id, sorted by id."""
+        starts = self._arrays.text_starts.tolist()
+        return {
+            name: self._arrays.text[begin:end].tobytes().decode("utf-8", "surrogatepass")
+            for name, begin, end in zip(self.names, starts[:-1], starts[1:], strict=True)
+        }
 
     def find(self, text: str) -> list[Match]:
         """Return the copies in one text, sorted by place; those of one work do not nest."""
@@ -78,7 +130,17 @@ class WorkIndex:
         data, offsets = buffers(column)
         return self._find(data, offsets)
 
-    def _find(self, data: Bytes, offsets: Places) -> list[tuple[int, Match]]:
+    def _find(self, data: Bytes, offsets: Places) -> list[Hit]:
+        hits = self._copies(data, offsets)
+        if self.policy.max_works is not None:
+            hits = without_common(hits, self.policy.max_works)
+        for index in self.policy.ignore if hits else ():
+            rows = sorted({row for row, _ in hits})
+            found = index._copies(*rows_of(data, offsets, rows))
+            hits = without_ignored(hits, [(rows[row], match) for row, match in found])
+        return hits
+
+    def _copies(self, data: Bytes, offsets: Places) -> list[Hit]:
         from forgetkit.match.locate import END, ROW, START, in_order, located_regions
         from forgetkit.match.scan import scan
 
@@ -95,7 +157,7 @@ class WorkIndex:
             place, likeness = regions.places[number], float(regions.likeness[number])
             row = int(place[ROW])
             bounds = (int(offsets[row]), int(offsets[row + 1]))
-            match = match_of(data, bounds, self._names, self._arrays, place, likeness, self._least)
+            match = match_of(data, bounds, self.names, self._arrays, place, likeness, self._least)
             if match is not None:
                 matches.append((row, match))
         return sorted(matches, key=lambda m: (m[0], m[1].start, m[1].end, m[1].work_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -43,10 +43,27 @@ class MineConfig(Config):
         "length. A poor scan keeps .90. Lower finds heavier edits, and other translations too.",
     )
     seed_symbols: int = Field(
-        16,
+        24,
         ge=8,
         le=64,
-        description="Letters and digits that a copy must share without an edit somewhere.",
+        description="Letters and digits that a copy must share without an edit somewhere (counted "
+        "in bytes of UTF-8). Fewer find heavier edits and cost time. An index has its own.",
+    )
+    seed_density: Literal[1, 2, 4, 8, 16] = Field(
+        8,
+        description="One in so many such stretches is looked up: 4 finds more, 16 is faster. An "
+        "index has its own.",
+    )
+    max_works: int | None = Field(
+        None,
+        ge=1,
+        description="Works that may share a stretch for it to count as a copy; null for any "
+        "number. A proverb or a licence stands in many.",
+    )
+    ignore: Names = Field(
+        (),
+        description="Indexes (see `forgetkit index`) of texts that anyone may quote: scripture, "
+        "licences, boilerplate. A copy that lies in them for the most part does not count.",
     )
     embedder: str = Field(
         "minilm", description="Embedding model: minilm, a folder, or a hub id (org/model)."

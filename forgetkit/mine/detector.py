@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from forgetkit.corpus import Document, DocumentBatch, Work
@@ -22,12 +23,14 @@ class Sought:
     """What is looked for.
 
     Attributes:
-        works: protected works.
+        works: protected works, those of the indexes among them.
         seeds: single texts that stand for what is looked for.
+        indexes: files that hold some of the works ready for the verbatim detector.
     """
 
     works: tuple[Work, ...] = ()
     seeds: tuple[str, ...] = ()
+    indexes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

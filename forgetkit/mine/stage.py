@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__, registry
-from forgetkit.corpus import Quarantine, corpus_files, read_batches, read_works
+from forgetkit.corpus import Quarantine, corpus_files, read_batches
 from forgetkit.files import claim_folder, read_json, sha256_file, write_json
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector, Sought
-from forgetkit.mine.seeds import read_seeds
+from forgetkit.mine.sought import digests, read_sought
 from forgetkit.progress import Progress, Silent
 from forgetkit.spans import Span, read_spans, write_spans
 
@@ -77,7 +77,10 @@ def mine(
     config, progress = config or MineConfig(), progress or Silent()
     for name in config.detectors:
         registry.lookup("detectors", name)
-    inputs = _digests(corpus, works, seeds)
+    inputs = {
+        "corpus": {label: sha256_file(path) for label, path in corpus_files(corpus)},
+        **digests(works, seeds, config.ignore),
+    }
     if config.patterns is not None:
         inputs["patterns"] = sha256_file(config.patterns)
     identity = {
@@ -88,7 +91,7 @@ def mine(
     }
     if (out / MARKER).is_file() and claim_folder(out, MARKER, identity):
         return _result(out, time.monotonic() - began)
-    sought = Sought(tuple(read_works(works)) if works else (), read_seeds(seeds) if seeds else ())
+    sought = read_sought(works, seeds)
     detectors = {
         name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
     }
@@ -161,14 +164,6 @@ def _coverage(span: Span, copies: list[Span]) -> float:
             covered += end - begin
             at = end
     return covered / (span.end - span.start)
-
-
-def _digests(corpus: Sequence[Path], works: Sequence[Path], seeds: Path | None) -> dict[str, Any]:
-    return {
-        "corpus": {label: sha256_file(path) for label, path in corpus_files(corpus)},
-        "works": {label: sha256_file(path) for label, path in corpus_files(works)},
-        "seeds": sha256_file(seeds) if seeds else None,
-    }
 
 
 def _summary(found: _Found, sought: Sought, detectors: dict[str, Detector]) -> dict[str, Any]:

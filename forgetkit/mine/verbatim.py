@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.errors import UsageError
-from forgetkit.match import Match, WorkIndex
+from forgetkit.match import IndexParams, Match, Policy, WorkIndex
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Found, Sought, span_of
 from forgetkit.progress import Progress
@@ -23,24 +24,33 @@ class Verbatim:
 
     Raises:
         UsageError: there is no work to look for.
+        InputError: an index of works or of texts to ignore is none.
+        TamperedError: such a file was changed.
     """
 
     def __init__(self, sought: Sought, config: MineConfig) -> None:
         if not sought.works:
             raise UsageError("the verbatim detector needs works", mend="Give --works.")
-        self._index = WorkIndex(
-            {work.work_id: work.text for work in sought.works},
-            seed=config.seed_symbols,
+        policy = Policy(
             min_chars=config.min_chars,
             min_words=config.min_words,
             min_identity=config.min_identity,
+            max_works=config.max_works,
+            ignore=tuple(WorkIndex.open(Path(name)) for name in config.ignore),
         )
+        self._indexes = [WorkIndex.open(path, policy) for path in sought.indexes]
+        held = {name for index in self._indexes for name in index.names}
+        texts = {work.work_id: work.text for work in sought.works if work.work_id not in held}
+        if texts:
+            params = IndexParams(config.seed_symbols, config.seed_density)
+            self._indexes.append(WorkIndex(texts, params, policy))
 
     def look(self, batch: DocumentBatch) -> Found:
         """Return the copies in a batch."""
         spans = []
         for field, column in batch.columns.items():
-            found = self._index.find_column(column)
+            found = [hit for index in self._indexes for hit in index.find_column(column)]
+            found.sort(key=lambda hit: hit[0])
             for row, matches in itertools.groupby(found, key=lambda hit: hit[0]):
                 document = batch.document(row)
                 spans += [_span(document, field, match) for _, match in matches]

@@ -149,6 +149,21 @@ def test_overlapping_splits_are_refused_with_their_ids(inputs: Inputs, tmp_path:
     assert any((row[0], row[2]) == ("forget", "holdout") for row in overlaps)
 
 
+def test_ordinary_rows_that_repeat_others_are_left_out(inputs: Inputs, tmp_path: Path) -> None:
+    """The same row in two files, or quoted in another, would stand in two splits."""
+    rows = pair_rows("keep", 40)
+    quoting = {"id": "q", "prompt": "Who said it?", "answer": f"One said: {prose('keep3a', 14)}"}
+    rows[3]["answer"] = prose("keep3a", 14)
+    ready = lines(tmp_path / "ready.jsonl", pair_rows("bad", 3))
+    kept = lines(tmp_path / "kept.jsonl", rows)
+    again = lines(tmp_path / "again.jsonl", [*rows[:20], quoting, *pair_rows("more", 4)])
+    asked = pair_inputs(inputs, tmp_path, spans=None, ready=[ready])
+    made(changed(asked, retain=[kept, again]), tmp_path / "out")
+    found = read_forget_set(tmp_path / "out")
+    assert found.manifest["counts"]["ordinary rows that repeat others"] == 21
+    assert found.manifest["overlaps"] == []
+
+
 def test_ready_passages_and_ready_pairs(inputs: Inputs, tmp_path: Path) -> None:
     text = lines(tmp_path / "ready.jsonl", [{"text": prose("ready", 30)}])
     made(changed(inputs, spans=None, ready=[text]), tmp_path / "texts")

@@ -58,6 +58,23 @@ def _runs(split: str, examples: Sequence[Example], size: int) -> Iterator[tuple[
             yield " ".join(words[start : start + size]), example.example_id
 
 
+def without_repeats(examples: Sequence[Example], shared_words: int) -> list[Example]:
+    """Leave out examples that share a run of words with an earlier one, so that any split is safe.
+
+    Args:
+        examples: ordinary rows, in their order.
+        shared_words: length of the run; a shorter text counts as a whole.
+    """
+    seen: set[str] = set()
+    kept = []
+    for example in examples:
+        own = {run for run, _ in _runs("retain", [example], shared_words)}
+        if own.isdisjoint(seen):
+            kept.append(example)
+            seen |= own
+    return kept
+
+
 def check_overlap(
     splits: Mapping[str, Sequence[Example]], shared_words: int, *, allowed: bool
 ) -> list[tuple[str, str, str, str]]:

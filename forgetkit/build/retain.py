@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from forgetkit.build.checks import without_repeats
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.pairs import pair_of_document
 from forgetkit.build.text import window_of_document
@@ -24,12 +25,14 @@ class Ordinary:
         probe: retain rows to evaluate on.
         general: general text to evaluate on.
         answers: answers for mismatch.
+        repeats: rows left out because they repeat others.
     """
 
     train: list[Example]
     probe: list[Example]
     general: list[Example]
     answers: list[str]
+    repeats: int = 0
 
 
 def take_ordinary(
@@ -50,7 +53,8 @@ def take_ordinary(
         config: sizes and the share of neighbours.
         progress: told of the embedding.
     """
-    rows = _rows(read_all(retain), kind, config)
+    given = _rows(read_all(retain), kind, config)
+    rows = without_repeats(given, config.shared_words)
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
     spare = min(len(shuffled) // 8, 64)
@@ -66,7 +70,8 @@ def take_ordinary(
     taken |= {e.example_id for e in close[: len(train)]}
     train += [_named(e, "general") for e in _fill([], rest, wanted - len(train), taken)]
     general_rows = _rows(read_all(general), "text", config)[: config.probe_size]
-    return Ordinary(train, probe, general_rows, sorted({e.answer for e in answers}))
+    said = sorted({e.answer for e in answers})
+    return Ordinary(train, probe, general_rows, said, len(given) - len(rows))
 
 
 def _rows(documents: Sequence[Document], kind: str, config: BuildConfig) -> list[Example]:

@@ -178,6 +178,8 @@ class _Maker:
             self.config,
             self.progress,
         )
+        if ordinary.repeats:
+            self.counts["ordinary rows that repeat others"] = ordinary.repeats
         mismatch = self._mismatch(forget, ordinary)
         splits = {
             "forget": forget,

@@ -9,7 +9,7 @@ import torch
 from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, head_weight
 from forgetkit.lm.head import PIECE, kl_divergence, token_kl, token_nll, token_scores
 from forgetkit.lm.score import answer_scores, score
-from forgetkit.lm.train import Step, join_splits
+from forgetkit.lm.step import Step, join_splits
 
 SIZES = (0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3)
 WIDTH, WORDS = 16, 50

@@ -23,10 +23,12 @@ from forgetkit.lm.adapter import (
 from forgetkit.lm.encode import encode, like_lengths
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.score import score
-from forgetkit.lm.train import Item, Look, Outcome, Step, TrainSettings, join_splits, train
+from forgetkit.lm.step import Item, Step, join_splits
+from forgetkit.lm.train import Look, Outcome, TrainSettings, train
+from forgetkit.registry import entries
 from forgetkit.unlearn import make_method
 
-METHODS = ("ga", "graddiff", "yao", "npo", "simnpo")
+METHODS = tuple(entry.name for entry in entries("methods"))
 EXAMPLES = [tiny.text(p[:12], p[12:]) for p in tiny.PASSAGES]
 
 

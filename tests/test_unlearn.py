@@ -14,6 +14,7 @@ from forgetkit.forget_set import Example, ForgetSet, write_forget_set
 from forgetkit.lm.adapter import load_adapter
 from forgetkit.lm.load import LanguageModel, load_model
 from forgetkit.lm.score import extraction_strength, score
+from forgetkit.registry import entries
 from forgetkit.unlearn import (
     TeachConfig,
     UnlearnConfig,
@@ -30,11 +31,16 @@ def examples(texts: Sequence[str]) -> list[Example]:
     return [tiny.text(t[:CUT], t[CUT:], group=t[:8]) for t in texts]
 
 
-def forget_set(folder: Path, retain: Sequence[str] = tiny.ORDINARY) -> Path:
+def forget_set(
+    folder: Path,
+    retain: Sequence[str] = tiny.ORDINARY,
+    kinds: Sequence[str] = ("ordinary", "refusal", "alternative"),
+) -> Path:
     forget = examples(tiny.PASSAGES)
     other = examples(tiny.ORDINARY[4:])
     mismatch = [
-        tiny.text(f.prompt, o.answer, variant="ordinary", pair_of=f.example_id)
+        tiny.text(f.prompt, o.answer, variant=kind, pair_of=f.example_id)
+        for kind in kinds
         for f, o in zip(forget, other, strict=True)
     ]
     splits = {
@@ -174,11 +180,97 @@ def test_another_seed_gives_another_adapter(
     assert sha256_file(other.adapter / weights) != sha256_file(done.adapter / weights)
 
 
-@pytest.mark.parametrize("method", ["ga", "graddiff", "yao", "simnpo"])
+STRONG: dict[str, dict[str, float]] = {
+    "jensun": {"retain_jsd": 0.0},
+    "rmu": {"retain_states": 0.0},
+    "task_vector": {"scale": 3.0, "retain_nll": 0.0, "retain_kl": 0.0},
+    "pdu": {"retain_nll": 0.1},
+}
+EVERY = [e.name for e in entries("methods") if e.name not in ("npo", "yao2023")]
+
+
+@pytest.mark.parametrize("method", EVERY)
 def test_every_method_forgets(model: str, data: Path, tmp_path: Path, method: str) -> None:
-    config = settings(method=method, steps=12, settings={"forget_weight": 1.0})
+    chosen = {"forget_weight": 1.0} | STRONG.get(method, {})
+    config = settings(method=method, steps=12, settings=chosen, learning_rate=1e-2)
     found = unlearn(model, data, tmp_path / "out", config=config)
     assert strength(load_adapter(load_model(model, dtype="float32"), found.adapter)) < 0.6
+
+
+@pytest.mark.parametrize("method", ["idk", "altpo", "dpo", "yao"])
+def test_a_missing_kind_of_mismatch_says_how_to_build_it(
+    model: str, tmp_path: Path, method: str
+) -> None:
+    have = "refusal" if method == "dpo" else "ordinary"
+    data = forget_set(tmp_path / "set", kinds=() if method == "yao" else (have,))
+    kind = {"idk": "refusal", "altpo": "alternative"}.get(method, "ordinary")
+    with pytest.raises(InputError, match=f"{method} needs .* {kind}; .* --mismatch {kind}"):
+        unlearn(model, data, tmp_path / "out", config=settings(method=method))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("peft", ["rslora", "dora", "ia3"])
+def test_every_kind_of_adapter_forgets_and_merges(
+    model: str, data: Path, tmp_path: Path, peft: str
+) -> None:
+    """What moved is in the file: the adapter loads again, and the merged model says the same."""
+    rate = 0.1 if peft == "ia3" else 5e-3
+    config = settings(peft=peft, method="graddiff", steps=12, learning_rate=rate, merge=True)
+    found = unlearn(model, data, tmp_path / "out", config=config)
+    loaded = load_adapter(load_model(model, dtype="float32"), found.adapter)
+    assert strength(loaded) < 0.6
+    through = score(loaded, examples(tiny.PASSAGES))
+    merged = score(load_model(str(found.model), dtype="float32"), examples(tiny.PASSAGES))
+    for one, other in zip(through, merged, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-3)
+
+
+def test_full_fine_tuning_writes_a_model_that_forgot(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    config = settings(peft="none", steps=12, learning_rate=1e-3, watch_every=6)
+    found = unlearn(model, data, tmp_path / "out", config=config)
+    assert not found.adapter.exists()
+    assert strength(load_model(str(found.model), dtype="float32")) < 0.6
+    assert strength(load_model(model, dtype="float32")) == 1.0
+
+
+def test_the_papers_preset_is_full_fine_tuning_and_flags_still_win(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    config = UnlearnConfig(method="yao2023", steps=2, utility_floor=0.0, watch_every=0)
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    asked = run["configuration"]
+    assert (asked["peft"], asked["learning_rate"], asked["batch_size"]) == ("none", 2e-6, 2)
+    assert (asked["mismatch_answers"], asked["steps"]) == (5, 2)
+    assert run["method"] == "yao2023"
+    assert [set(row["losses"]) for row in run["history"]] == [
+        {"forget", "mismatch", "retain_kl"}
+    ] * 2
+
+
+def test_the_checkpoint_of_a_task_vector_is_the_subtracted_one(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    """The look and the file agree: what was chosen is what was written."""
+    config = settings(method="task_vector", steps=12, settings={"scale": 3.0}, learning_rate=1e-2)
+    found = unlearn(model, data, tmp_path / "out", config=config)
+    rows = {row["step"]: row for row in found.run["history"] if "utility" in row}
+    seen = rows[found.run["best_step"]]["extraction_strength"]
+    written = strength(load_adapter(load_model(model, dtype="float32"), found.adapter))
+    assert written == pytest.approx(seen, abs=1e-3)
+
+
+def test_a_task_vector_of_another_kind_of_adapter_is_refused(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="subtracts the update of a LoRA adapter"):
+        unlearn(model, data, tmp_path, config=settings(method="task_vector", peft="ia3"))
+
+
+def test_a_layer_that_the_model_lacks_is_refused(model: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no layer 7"):
+        unlearn(model, data, tmp_path / "out", config=settings(layers=(0, 7)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.6])

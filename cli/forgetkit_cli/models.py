@@ -109,7 +109,9 @@ def unlearn(
     method: Annotated[
         str | None, typer.Option("--method", help="See `forgetkit list methods`.")
     ] = None,
-    peft: Annotated[str | None, typer.Option("--peft", help="lora.")] = None,
+    peft: Annotated[
+        str | None, typer.Option("--peft", help="lora, rslora, dora, ia3 or none.")
+    ] = None,
     rank: Annotated[int | None, typer.Option("--rank", help="Width of the adapter.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak rate of AdamW.")
@@ -149,7 +151,9 @@ def unlearn(
     screen = Screen(as_json=as_json, quiet=quiet)
     with Bars(screen) as bars:
         done = run(model, forget_set, out, config=chosen, progress=bars)
-    outputs = {"adapter": str(done.adapter), "run": str(out / "run.json")}
+    outputs = {"run": str(out / "run.json")}
+    if done.adapter.is_dir():
+        outputs = {"adapter": str(done.adapter), **outputs}
     if done.model:
         outputs["model"] = str(done.model)
     screen.show(

@@ -8,7 +8,8 @@ be the base model.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +20,120 @@ if TYPE_CHECKING:
     import torch
 
 
+@dataclass(frozen=True)
+class AdapterSettings:
+    """What adapter to add.
+
+    Attributes:
+        kind: lora (Hu et al. 2021, arXiv:2106.09685), rslora (Kalajdzievski 2023,
+            arXiv:2312.03732), dora (Liu et al. 2024, arXiv:2402.09353) or ia3 (Liu et al. 2022,
+            arXiv:2205.05638).
+        rank: inner width; not read by ia3.
+        alpha: scale: the update is multiplied by alpha / rank, by alpha / sqrt(rank) for rslora.
+        dropout: share of inputs dropped in training.
+        targets: last names of the linear layers to adapt; empty: all (for ia3: keys, values and
+            the feed-forward's second layer, where peft knows the architecture).
+        layers: numbers of the decoder layers to adapt, from 0; empty: all.
+    """
+
+    kind: str = "lora"
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+
+
+def add_adapter(
+    language_model: LanguageModel, settings: AdapterSettings, *, seed: int
+) -> LanguageModel:
+    """Add an adapter; the model's own weights are frozen.
+
+    Args:
+        language_model: the target model.
+        settings: kind, size and place.
+        seed: of the adapter's first weights.
+
+    Raises:
+        InputError: no module has the names given.
+    """
+    import torch
+    from peft import get_peft_model
+
+    make = _ia3 if settings.kind == "ia3" else _lora
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model = get_peft_model(language_model.model, make(language_model, settings))
+        except ValueError as error:
+            raise InputError(
+                "the adapter finds no place in the model",
+                found=str(error).split("\n")[0][:200],
+                mend="Check targets and layers.",
+            ) from error
+    return LanguageModel(
+        model, language_model.tokenizer, language_model.name, language_model.folder
+    )
+
+
 def add_lora(
     language_model: LanguageModel, *, rank: int, alpha: float, dropout: float, seed: int
 ) -> LanguageModel:
-    """Add a LoRA adapter to every linear layer (Hu et al. 2021, arXiv:2106.09685).
+    """Add a LoRA adapter to every linear layer."""
+    settings = AdapterSettings(rank=rank, alpha=alpha, dropout=dropout)
+    return add_adapter(language_model, settings, seed=seed)
 
-    Args:
-        language_model: the target model; its weights are frozen.
-        rank: inner width of the adapter.
-        alpha: scale; the update is multiplied by alpha / rank.
-        dropout: share of inputs dropped in training.
-        seed: of the adapter's first weights.
-    """
-    import torch
-    from peft import LoraConfig, get_peft_model
 
-    settings = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules="all-linear",
+def _lora(language_model: LanguageModel, settings: AdapterSettings) -> Any:
+    from peft import LoraConfig
+
+    names = sorted(settings.targets)
+    if settings.layers and not names:  # peft takes no layers with all-linear
+        names = _linear_names(language_model.model, settings.layers)
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        use_rslora=settings.kind == "rslora",
+        use_dora=settings.kind == "dora",
+        target_modules=names or "all-linear",
+        layers_to_transform=list(settings.layers) or None,
         bias="none",
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = get_peft_model(language_model.model, settings)
-    return LanguageModel(
-        model, language_model.tokenizer, language_model.name, language_model.folder
+
+
+def _linear_names(model: torch.nn.Module, layers: Sequence[int]) -> list[str]:
+    import torch
+
+    from forgetkit.lm.layers import decoder_layers
+
+    inside = (pair for number in layers for pair in decoder_layers(model)[number].named_modules())
+    return sorted({n.split(".")[-1] for n, module in inside if isinstance(module, torch.nn.Linear)})
+
+
+def _ia3(language_model: LanguageModel, settings: AdapterSettings) -> Any:
+    """Name the places of IA³ by pattern: it has no setting for layers."""
+    from peft import IA3Config
+    from peft.utils.constants import (
+        TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as FORWARD,
+    )
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as PLACES
+
+    kind = language_model.model.config.model_type
+    if kind not in PLACES:
+        raise InputError(
+            "peft knows no places of ia3 in this architecture",
+            found=str(kind),
+            mend="Use --peft lora.",
+        )
+    names = settings.targets or tuple(PLACES[kind])
+    layers = "|".join(str(number) for number in settings.layers) or r"\d+"
+    forward = "|".join(name for name in FORWARD[kind] if name in names) or "(?!)"
+    return IA3Config(
+        target_modules=rf".*\.({layers})\..*\b({'|'.join(names)})",
+        feedforward_modules=rf".*\.({layers})\..*\b({forward})",
+        task_type="CAUSAL_LM",
     )
 
 
@@ -83,6 +170,39 @@ def adapter_off(model: torch.nn.Module) -> Iterator[None]:
     with torch.no_grad(), model.disable_adapter():  # type: ignore[operator]
         yield
     model.train(was_training)
+
+
+@contextlib.contextmanager
+def adapter_times(model: torch.nn.Module, factor: float) -> Iterator[None]:
+    """Multiply the update of a LoRA adapter for a while; afterwards it is what it was, bit by bit.
+
+    Raises:
+        InputError: the adapter's update is no product that can be multiplied.
+    """
+    if factor == 1:
+        yield
+        return
+    before = adapter_state(model)
+    multiply_adapter(model, factor)
+    yield
+    restore_adapter(model, before)
+
+
+def multiply_adapter(model: torch.nn.Module, factor: float) -> None:
+    """Multiply the update of a LoRA adapter: -1 subtracts what was learnt.
+
+    Raises:
+        InputError: the adapter's update is no product that can be multiplied.
+    """
+    import torch
+
+    names = [name for name, value in model.named_parameters() if value.requires_grad]
+    if factor != 1 and not all("lora_A" in name or "lora_B" in name for name in names):
+        raise InputError("only the update of lora and rslora can be subtracted")
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_B" in name:
+                value.mul_(factor)
 
 
 def save_adapter(model: torch.nn.Module, folder: Path) -> None:

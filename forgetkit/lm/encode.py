@@ -7,8 +7,9 @@ loses nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from forgetkit.errors import InputError
@@ -48,15 +49,27 @@ class Encoded:
         example_id: the example it came from.
         prompt_ids: ids of the rendered prompt, start token included where the model has one.
         answer_ids: ids of the answer; the end token is the last one when it was asked for.
+        other_ids: what the loss wants in the place of each answer token, while the model still
+            reads the answer; empty: the answer itself.
     """
 
     example_id: str
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
+    other_ids: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""
         return len(self.prompt_ids) + len(self.answer_ids)
+
+    def wanting(self, ids: Sequence[int]) -> Encoded:
+        """Return the example with other tokens to want, repeated to fill the answer's places.
+
+        >>> Encoded("a", (1,), (2, 3, 4)).wanting([7, 8]).other_ids
+        (7, 8, 7)
+        """
+        size = len(self.answer_ids)
+        return replace(self, other_ids=tuple(itertools.islice(itertools.cycle(ids), size)))
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> list[int]:
@@ -133,7 +146,7 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
         first = len(item.prompt_ids) - 1
         row += [index] * len(item.answer_ids)
         position += range(first, first + len(item.answer_ids))
-        target += item.answer_ids
+        target += item.other_ids or item.answer_ids
     return {
         "input_ids": ids,
         "attention_mask": mask,
@@ -147,7 +160,7 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
 def answer_hidden(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Run the layers, and keep the hidden states that predict answer tokens, (N, D)."""
     states = (
-        _causal_model(model)
+        causal_model(model)
         .get_decoder()(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
         )
@@ -163,7 +176,7 @@ def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> 
     For heads that are more than a product (soft cap, scale, bias); `forgetkit.lm.head` serves the
     others without ever holding (N, V).
     """
-    logits = _causal_model(model)(
+    logits = causal_model(model)(
         input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
     ).logits
     kept: torch.Tensor = logits[batch["row"], batch["position"]].float()
@@ -175,7 +188,7 @@ def head_weight(model: torch.nn.Module) -> torch.Tensor | None:
 
     None for soft-capped, scaled or biased heads.
     """
-    base = _causal_model(model)
+    base = causal_model(model)
     head = base.get_output_embeddings()
     changes = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
     scaled = any(getattr(base.config, name, None) not in (None, 1, 1.0) for name in changes)
@@ -186,7 +199,8 @@ def head_weight(model: torch.nn.Module) -> torch.Tensor | None:
     return weight
 
 
-def _causal_model(model: Any) -> Any:
+def causal_model(model: Any) -> Any:
+    """Return the model itself, without the adapter's wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

@@ -8,9 +8,16 @@ forward pass, a piece at a time: what is kept is (N, D), not (N, V).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+
+Formula = Callable[..., torch.Tensor]
+"""From logits (P, V), targets (P,) and perhaps reference logits (P, V) to one value a token (P,).
+
+The value of a token depends on the logits of that token alone.
+"""
 
 PIECE = 128  # tokens at once: 25 MB of logits at a vocabulary of 49,152
 
@@ -73,6 +80,42 @@ class _TokenKL(torch.autograd.Function):
         return (slope.float() * gradients[0][:, None]).to(context.kind), None, None
 
 
+class _TokenFormula(torch.autograd.Function):
+    """Any formula of a token's logits, with d/dh kept from the forward pass."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        target: torch.Tensor,
+        formula: Formula,
+        *reference: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return (N,) in float32."""
+        value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        slope = torch.empty_like(hidden, dtype=weight.dtype)
+        for start in range(0, hidden.shape[0], PIECE):
+            piece = slice(start, start + PIECE)
+            logits = (hidden[piece].to(weight.dtype) @ weight.T).float()  # (P, V)
+            theirs = [(r[piece].to(weight.dtype) @ weight.T).float() for r in reference]
+            with torch.enable_grad():
+                found = formula(logits.requires_grad_(), target[piece], *theirs)
+                (gradient,) = torch.autograd.grad(found.sum(), logits)
+            value[piece] = found.detach()
+            slope[piece] = gradient.to(weight.dtype) @ weight
+        context.save_for_backward(slope)
+        context.kind, context.others = hidden.dtype, 3 + len(reference)
+        return value
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> Any:
+        """Scale the kept slopes."""
+        (slope,) = context.saved_tensors
+        scaled = (slope.float() * gradients[0][:, None]).to(context.kind)
+        return scaled, *([None] * context.others)
+
+
 def token_nll(hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the cross-entropy of each answer token in nats, (N,).
 
@@ -96,6 +139,28 @@ def token_kl(hidden: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor
     """
     with torch.autocast(hidden.device.type, enabled=False):
         result: torch.Tensor = _TokenKL.apply(hidden, reference.detach(), weight)  # type: ignore[no-untyped-call]
+    return result
+
+
+def token_formula(
+    formula: Formula,
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor,
+    *reference: torch.Tensor,
+) -> torch.Tensor:
+    """Return a formula of each answer token's logits, (N,), never holding them all.
+
+    Args:
+        formula: see `Formula`; what it detaches takes no gradient.
+        hidden: states of the model being trained, (N, D).
+        weight: the head, (V, D), frozen.
+        target: the tokens, (N,).
+        reference: states of the reference model, (N, D), no gradient, if the formula reads them.
+    """
+    theirs = [states.detach() for states in reference]
+    with torch.autocast(hidden.device.type, enabled=False):
+        result: torch.Tensor = _TokenFormula.apply(hidden, weight, target, formula, *theirs)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -15,140 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
-from forgetkit.lm.adapter import adapter_off, adapter_state, restore_adapter
-from forgetkit.lm.encode import (
-    Encoded,
-    answer_hidden,
-    answer_logits,
-    collate,
-    head_weight,
-    like_lengths,
-    per_example,
-    select_rows,
-)
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.step import Item, Step
+from forgetkit.lm.trained import restore_trained, trained_state
 
 if TYPE_CHECKING:
     import torch
-
-Item = Mapping[str, Sequence[Encoded]]  # split -> examples of one training item
-
-
-class Step:
-    """One step's view of its batch: likelihoods and divergences, by split.
-
-    One forward pass serves all splits; it runs when it is first asked for. The reference model is
-    the same weights with the adapter off.
-    """
-
-    def __init__(self, model: torch.nn.Module, batches: Mapping[str, Mapping[str, Any]]) -> None:
-        self._model = model
-        self._batch = batches["all"]
-        self._examples: dict[str, tuple[int, int]] = {
-            name: (int(first), int(last)) for name, (first, last) in batches["ranges"].items()
-        }
-        weight = head_weight(model)
-        frozen = weight is not None and not weight.requires_grad
-        self._weight = weight if frozen else None  # None: use the model's own logits
-        self._states: torch.Tensor | None = None
-        self._reference: dict[str, torch.Tensor] = {}
-
-    def holds(self, split: str) -> bool:
-        """Say whether any example of the split is in this step."""
-        first, last = self._examples.get(split, (0, 0))
-        return last > first
-
-    def nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the summed cross-entropy of each answer and its length, (B,) and (B,)."""
-        return self._nll(split, self._ours(split))
-
-    def reference_nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `nll` under the reference model, without gradient."""
-        return self._nll(split, self._theirs(split))
-
-    def kl(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,)."""
-        ours, theirs = self._ours(split), self._theirs(split)
-        from forgetkit.lm.head import kl_divergence, token_kl
-
-        if self._weight is not None:
-            values = token_kl(ours, theirs, self._weight)
-        else:
-            values = kl_divergence(theirs, ours)
-        return self._sum(split, values)
-
-    def _nll(self, split: str, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        target = self._batch["target"][self._tokens(split)]
-        if self._weight is not None:
-            from forgetkit.lm.head import token_nll
-
-            return self._sum(split, token_nll(states, self._weight, target))
-        chosen = states.gather(1, target[:, None]).squeeze(1) - states.logsumexp(1)
-        return self._sum(split, -chosen)
-
-    def _run(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Return hidden states (N, D), or logits (N, V) where the head is not a plain product.
-
-        Rows of like length run together, so that one long row does not pad all the others.
-        """
-        import torch
-
-        run = answer_hidden if self._weight is not None else answer_logits
-        lengths = batch["attention_mask"].sum(1)
-        parts, places = [], []
-        for rows in like_lengths(lengths.tolist()):
-            chosen = torch.tensor(rows, device=lengths.device)
-            part, tokens = select_rows(batch, chosen, int(lengths[chosen].max()))
-            parts.append(run(self._model, part))
-            places.append(tokens)
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat(parts)[torch.cat(places).argsort()]
-
-    def _ours(self, split: str) -> torch.Tensor:
-        if self._states is None:
-            self._states = self._run(self._batch)
-        return self._states[self._tokens(split)]
-
-    def _theirs(self, split: str) -> torch.Tensor:
-        if split not in self._reference:
-            with adapter_off(self._model):
-                self._reference[split] = self._run(self._rows(split))
-        return self._reference[split]
-
-    def _sum(self, split: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        first, last = self._examples[split]
-        row = self._batch["row"][self._tokens(split)] - first
-        return per_example(values, row, last - first), self._batch["length"][first:last]
-
-    def _tokens(self, split: str) -> slice:
-        if not self.holds(split):
-            raise InputError(f"the method reads the split '{split}', which this step lacks")
-        first, last = self._examples[split]
-        ends = self._batch["length"].cumsum(0)
-        return slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
-
-    def _rows(self, split: str) -> dict[str, torch.Tensor]:
-        first, last = self._examples[split]
-        tokens = self._tokens(split)
-        return {
-            "input_ids": self._batch["input_ids"][first:last],
-            "attention_mask": self._batch["attention_mask"][first:last],
-            "row": self._batch["row"][tokens] - first,
-            "position": self._batch["position"][tokens],
-        }
-
-
-def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
-    """Collate training items into one batch, split by split, with the range of each split."""
-    names = sorted({name for item in items for name in item})
-    rows: list[Encoded] = []
-    ranges: dict[str, tuple[int, int]] = {}
-    for name in names:
-        first = len(rows)
-        rows += [encoded for item in items for encoded in item.get(name, ())]
-        ranges[name] = (first, len(rows))
-    return {"all": collate(rows, pad_id), "ranges": ranges}
 
 
 @dataclass(frozen=True)
@@ -223,7 +95,7 @@ def train(
     advance: Callable[[str], None] | None = None,
     scratch: Path,
 ) -> Outcome:
-    """Train the adapter of a model; its weights are those of the best look when one was taken.
+    """Train an adapter, or a model; it ends with the weights of the best look, if one was taken.
 
     Args:
         language_model: with an adapter.
@@ -242,7 +114,7 @@ def train(
 
     outcome = Outcome()
     started = time.monotonic()
-    before = adapter_state(language_model.model)
+    before = trained_state(language_model.model)
     steps = math.ceil(len(items) / (settings.batch_size * settings.accumulation))
     keeper = Keeper(language_model.model, outcome, watch, settings.watch_every, steps)
     # The library seeds the global generators.
@@ -260,7 +132,7 @@ def train(
             trainer.train()
     if outcome.steps:
         keeper.restore()
-        check_moved(before, adapter_state(language_model.model), outcome)
+        check_moved(before, trained_state(language_model.model), outcome)
     outcome.seconds = time.monotonic() - started
     language_model.model.eval()
     return outcome
@@ -343,14 +215,14 @@ class Keeper:
         history[-1] |= look.values
         if look.loss < self._best_loss:
             self._best_loss, self._outcome.best_step = look.loss, step
-            self._best = adapter_state(self._model)
+            self._best = trained_state(self._model)
         if look.done:
             self.finished, self._outcome.stopped = True, look.reason
 
     def restore(self) -> None:
         """Put the best weights back, or leave the last ones when nothing was watched."""
         if self._best is not None and self._outcome.best_step != self._outcome.steps:
-            restore_adapter(self._model, self._best)
+            restore_trained(self._model, self._best)
         elif self._watch is None or not self._every:
             self._outcome.best_step = self._outcome.steps
 
@@ -358,7 +230,7 @@ class Keeper:
 def check_moved(
     before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], outcome: Outcome
 ) -> None:
-    """Check that training changed the adapter.
+    """Check that training changed the weights.
 
     Raises:
         InputError: every weight is what it was, although the last weights were to be kept.
@@ -366,6 +238,6 @@ def check_moved(
     moved = any(not bool((before[name] == after[name]).all()) for name in before)
     if not moved and outcome.best_step > 0:
         raise InputError(
-            "training moved no weight of the adapter",
+            "training moved no weight",
             mend="Raise --learning-rate or --steps; nothing was written.",
         )

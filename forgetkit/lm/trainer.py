@@ -11,7 +11,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from forgetkit.errors import InputError
 from forgetkit.lm.load import LanguageModel
-from forgetkit.lm.train import Item, Keeper, Step, TrainSettings, join_splits
+from forgetkit.lm.step import Item, Step, join_splits
+from forgetkit.lm.train import Keeper, TrainSettings
 
 
 def training_arguments(
@@ -70,6 +71,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = False  # losses are means already
         self.method = method
         self.losses: dict[str, float] = {}
+        self.memory: dict[str, float] = {}  # of the method, from step to step
         self._calls = 0
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> torch.utils.data.Sampler[int]:
@@ -84,7 +86,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         Raises:
             InputError: a loss is not finite.
         """
-        losses = self.method(Step(model, inputs))
+        losses = self.method(Step(model, inputs, self.memory))
         for name, value in losses.items():
             number = float(value.detach())
             if number != number or abs(number) == float("inf"):

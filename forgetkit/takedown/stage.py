@@ -286,7 +286,8 @@ class _Walk:
         )
         counts = {"steps": int(done.run["steps"]), "best_step": int(done.run["best_step"])}
         self._done("unlearned", "unlearned", started, counts, done.seconds > 0)
-        self.result.outputs["adapter"] = done.adapter
+        if done.adapter.is_dir():  # full fine-tuning writes a model alone
+            self.result.outputs["adapter"] = done.adapter
         if done.model:
             self.result.outputs["model"] = done.model
         return out

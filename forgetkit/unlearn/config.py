@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,9 +18,17 @@ class UnlearnConfig(Config):
         default_factory=dict,
         description="Settings of the method, such as beta or retain_kl; defaults are the paper's.",
     )
-    peft: Literal["lora"] = Field("lora", description="Kind of adapter.")
+    peft: Literal["lora", "rslora", "dora", "ia3", "none"] = Field(
+        "lora", description="Kind of adapter; none: full fine-tuning, which writes a model."
+    )
     rank: int = Field(16, ge=1, le=1024, description="Inner width of the adapter.")
     alpha: float = Field(32.0, gt=0, description="Scale of the adapter; alpha / rank multiplies.")
+    targets: tuple[str, ...] = Field(
+        (), description="Last names of the linear layers to adapt, such as q_proj; default: all."
+    )
+    layers: tuple[int, ...] = Field(
+        (), description="Numbers of the decoder layers to train, from 0; default: the method's."
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs dropped.")
     learning_rate: float | None = Field(
         None, gt=0, description="Peak rate of AdamW; default by size: 1e-3 at 100M parameters."
@@ -30,6 +39,9 @@ class UnlearnConfig(Config):
     batch_size: int = Field(10, ge=1, description="Forget examples of one step.")
     retain_share: float = Field(
         0.6, ge=0, le=8, description="Retain examples for each forget example of a step."
+    )
+    mismatch_answers: int = Field(
+        1, ge=1, le=16, description="Mismatched answers of a forget example in one step (K)."
     )
     watch_every: int = Field(
         5, ge=0, description="Steps between looks at the validation slice; 0: never."
@@ -48,6 +60,15 @@ class UnlearnConfig(Config):
     def method_settings(self) -> dict[str, Any]:
         """Return the settings given for the method."""
         return dict(self.settings)
+
+    def with_defaults(self, chosen: Mapping[str, Any]) -> UnlearnConfig:
+        """Return the settings with other defaults: what the user gave stays.
+
+        >>> UnlearnConfig(rank=4).with_defaults({"rank": 8, "alpha": 16}).alpha
+        16.0
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return UnlearnConfig(**(dict(chosen) | given))
 
 
 class TeachConfig(Config):

@@ -55,3 +55,21 @@ def simnpo(nll: torch.Tensor, length: torch.Tensor, beta: float, delta: float) -
 
     margin = mean_cross_entropy(nll, length) - delta
     return -(2 / beta) * nn_functional.logsigmoid(beta * margin)
+
+
+def dpo(
+    nll: torch.Tensor,
+    nll_reference: torch.Tensor,
+    other: torch.Tensor,
+    other_reference: torch.Tensor,
+    beta: float,
+) -> torch.Tensor:
+    """Return -(2/β) log σ(β [(nll_θ - nll_ref)(y) - (nll_θ - nll_ref)(y_other)]), (B,).
+
+    Rafailov et al. 2023, arXiv:2305.18290, equation 7, with the forget answer y as the one that
+    loses; the factor 2/β instead of 1 makes it comparable with NPO, which it is without y_other.
+    All four values are sums over tokens; β > 0 in 1/nats.
+
+    Worked value: β = 1, y lost ln 9 nats and y_other lost ln 3: -2 ln(3/4) = 0.5754.
+    """
+    return npo(nll - nll_reference, other - other_reference, beta)

@@ -1,33 +1,79 @@
-"""Methods: which splits a step reads, and how their losses add up.
+"""Methods of whole answers: what a step's likelihoods add up to.
 
 A method is a formula and its settings; the trainer knows none of them. To add one: a loss in
-`losses.py`, a class here, an entry in `registry.py`, a golden value in the tests, a README row.
+`losses.py` or `token_losses.py`, a class here or beside, an entry in `registry.py`, a golden value
+in the tests, a README row.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from forgetkit.unlearn import losses
 
 if TYPE_CHECKING:
     import torch
 
-    from forgetkit.lm.train import Step
+    from forgetkit.lm.step import Step
 
 
-class Method(Protocol):
-    """A way of unlearning: reads the splits of a step and returns named, weighted losses."""
+class Method(ABC):
+    """A way of unlearning: reads the splits of a step and returns named, weighted losses.
 
-    reads: ClassVar[tuple[str, ...]]
+    Attributes:
+        reads: splits of the forget set.
+        answers: the kind of mismatch it reads (ordinary, refusal, alternative); empty: any.
+        wants: a text whose tokens, repeated, the forget answer's places shall get instead of the
+            answer's own; empty: none.
+    """
 
+    reads: ClassVar[tuple[str, ...]] = ("forget", "retain")
+    answers: ClassVar[str] = ""
+    wants: ClassVar[str] = ""
+
+    @abstractmethod
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return scalar losses by name; their sum is minimised."""
 
+    def needs_reference(self) -> bool:
+        """Say whether a loss reads the reference model."""
+        return False
+
+    def layers(self, depth: int) -> range:
+        """Return the layers to train, from 0, of a model of so many."""
+        return range(depth)
+
+    def factor(self) -> float:
+        """Return what the trained update is multiplied by in the model that is kept."""
+        return 1.0
+
 
 @dataclass(frozen=True)
-class GA:
+class WithRetain(Method):
+    """A forget loss, with NLL and KL on retain in any proportion."""
+
+    forget_weight: float = 1.0
+    retain_nll: float = 1.0
+    retain_kl: float = 0.5
+
+    @abstractmethod
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the forget loss of each example, (B,)."""
+
+    def __call__(self, step: Step) -> dict[str, torch.Tensor]:
+        """Return the forget and the retain losses."""
+        forget = self.forget_weight * self.forget(step).mean()
+        return {"forget": forget, **retain_losses(step, self.retain_nll, self.retain_kl)}
+
+    def needs_reference(self) -> bool:
+        """Say whether KL is taken."""
+        return self.retain_kl > 0
+
+
+@dataclass(frozen=True)
+class GA(Method):
     """Gradient ascent alone (Jang et al. 2022): no retain term, so utility falls with it."""
 
     forget_weight: float = 1.0
@@ -40,23 +86,18 @@ class GA:
 
 
 @dataclass(frozen=True)
-class GradDiff:
+class GradDiff(WithRetain):
     """Gradient difference (Liu et al. 2022): ascent on forget, cross-entropy on retain."""
 
-    forget_weight: float = 1.0
-    retain_nll: float = 1.0
     retain_kl: float = 0.0
-    reads: ClassVar[tuple[str, ...]] = ("forget", "retain")
 
-    def __call__(self, step: Step) -> dict[str, torch.Tensor]:
-        """Return the forget and the retain loss."""
-        nll, length = step.nll("forget")
-        forget = self.forget_weight * losses.gradient_ascent(nll, length).mean()
-        return {"forget": forget, **retain_losses(step, self.retain_nll, self.retain_kl)}
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the negated cross-entropy."""
+        return losses.gradient_ascent(*step.nll("forget"))
 
 
 @dataclass(frozen=True)
-class Yao:
+class Yao(WithRetain):
     """The paper's method (Yao, Xu & Liu 2023, equations 1 to 4).
 
     Ascent on the forget answers, descent on mismatched answers to the same prompts (K of them are
@@ -64,57 +105,109 @@ class Yao:
     """
 
     forget_weight: float = 0.5  # ε1; Yao et al. 2023, table 9
-    mismatch_weight: float = 1.0
     retain_nll: float = 0.0
     retain_kl: float = 1.0
+    mismatch_weight: float = 1.0
     reads: ClassVar[tuple[str, ...]] = ("forget", "mismatch", "retain")
+
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the negated cross-entropy."""
+        return losses.gradient_ascent(*step.nll("forget"))
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the forget, mismatch and retain losses."""
-        nll, length = step.nll("forget")
-        other, other_length = step.nll("mismatch")
-        mismatch = losses.mean_cross_entropy(other, other_length).mean()
-        return {
-            "forget": self.forget_weight * losses.gradient_ascent(nll, length).mean(),
-            "mismatch": self.mismatch_weight * mismatch,
-            **retain_losses(step, self.retain_nll, self.retain_kl),
-        }
+        mismatch = losses.mean_cross_entropy(*step.nll("mismatch")).mean()
+        return {**super().__call__(step), "mismatch": self.mismatch_weight * mismatch}
 
 
 @dataclass(frozen=True)
-class NPO:
+class NPO(WithRetain):
     """Negative preference optimisation (Zhang et al. 2024) with NLL and KL on retain."""
 
     beta: float = 0.1  # Zhang et al. 2024, section 5
-    forget_weight: float = 1.0
-    retain_nll: float = 1.0
-    retain_kl: float = 0.5
-    reads: ClassVar[tuple[str, ...]] = ("forget", "retain")
 
-    def __call__(self, step: Step) -> dict[str, torch.Tensor]:
-        """Return the forget and retain losses."""
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the forget loss against the reference model."""
         nll, _ = step.nll("forget")
         reference, _ = step.reference_nll("forget")
-        forget = self.forget_weight * losses.npo(nll, reference, self.beta).mean()
-        return {"forget": forget, **retain_losses(step, self.retain_nll, self.retain_kl)}
+        return losses.npo(nll, reference, self.beta)
+
+    def needs_reference(self) -> bool:
+        """Say that the forget loss does."""
+        return True
 
 
 @dataclass(frozen=True)
-class SimNPO:
+class SimNPO(WithRetain):
     """NPO without a reference model, normalised by length (Fan et al. 2024)."""
 
+    forget_weight: float = 0.125
+    retain_kl: float = 0.0
     beta: float = 4.5  # Fan et al. 2024, appendix
     delta: float = 0.0
-    forget_weight: float = 0.125
-    retain_nll: float = 1.0
-    retain_kl: float = 0.0
-    reads: ClassVar[tuple[str, ...]] = ("forget", "retain")
 
-    def __call__(self, step: Step) -> dict[str, torch.Tensor]:
-        """Return the forget and retain losses."""
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the forget loss of the mean cross-entropy."""
         nll, length = step.nll("forget")
-        forget = self.forget_weight * losses.simnpo(nll, length, self.beta, self.delta).mean()
-        return {"forget": forget, **retain_losses(step, self.retain_nll, self.retain_kl)}
+        return losses.simnpo(nll, length, self.beta, self.delta)
+
+
+@dataclass(frozen=True)
+class DPO(WithRetain):
+    """Prefer a mismatched answer to the forget answer (Rafailov et al. 2023).
+
+    With K answers a prompt, the loss is the mean over K.
+    """
+
+    beta: float = 0.1
+    reads: ClassVar[tuple[str, ...]] = ("forget", "mismatch", "retain")
+    answers: ClassVar[str] = "ordinary"
+
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the loss of each pair of answers, (B K,)."""
+        nll, reference = step.nll("forget")[0], step.reference_nll("forget")[0]
+        other, other_reference = step.nll("mismatch")[0], step.reference_nll("mismatch")[0]
+        times = len(other) // len(nll)
+        nll, reference = nll.repeat_interleave(times), reference.repeat_interleave(times)
+        return losses.dpo(nll, reference, other, other_reference, self.beta)
+
+    def needs_reference(self) -> bool:
+        """Say that the forget loss does."""
+        return True
+
+
+@dataclass(frozen=True)
+class IDK(DPO):
+    """DPO whose preferred answer is a refusal (Maini et al. 2024, TOFU)."""
+
+    answers: ClassVar[str] = "refusal"
+
+
+@dataclass(frozen=True)
+class AltPO(DPO):
+    """DPO whose preferred answer is a plausible other one (Mekala et al. 2024)."""
+
+    answers: ClassVar[str] = "alternative"
+
+
+@dataclass(frozen=True)
+class TaskVector(WithRetain):
+    """Learn the forget answers, then subtract what was learnt (Ilharco et al. 2022).
+
+    The model that is watched, chosen and kept is always the one with the update subtracted.
+    """
+
+    retain_nll: float = 0.0
+    retain_kl: float = 0.0
+    scale: float = 1.0
+
+    def forget(self, step: Step) -> torch.Tensor:
+        """Return the cross-entropy: learning, not forgetting, until it is subtracted."""
+        return losses.mean_cross_entropy(*step.nll("forget"))
+
+    def factor(self) -> float:
+        """Return minus the scale."""
+        return -self.scale
 
 
 def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, torch.Tensor]:
@@ -126,9 +219,7 @@ def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, 
     if not step.holds("retain"):
         return found
     if nll_weight:
-        nll, length = step.nll("retain")
-        found["retain_nll"] = nll_weight * losses.mean_cross_entropy(nll, length).mean()
+        found["retain_nll"] = nll_weight * losses.mean_cross_entropy(*step.nll("retain")).mean()
     if kl_weight:
-        total, length = step.kl("retain")
-        found["retain_kl"] = kl_weight * losses.mean_cross_entropy(total, length).mean()
+        found["retain_kl"] = kl_weight * losses.mean_cross_entropy(*step.kl("retain")).mean()
     return found

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from forgetkit.lm.load import LanguageModel
-    from forgetkit.lm.train import Item, Step
+    from forgetkit.lm.step import Item, Step
 
 SPARE = 24  # rows of ordinary text kept apart, to measure what teaching costs
 

@@ -1,0 +1,71 @@
+"""Hidden states inside a model: run the layers up to one, and not those above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.errors import InputError
+from forgetkit.lm.encode import causal_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Reached(Exception):
+    """Carries the states out of a forward pass that need not go on."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__("layer reached")
+        self.states = states
+
+
+def decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """Return the layers of the decoder, first to last.
+
+    Raises:
+        InputError: the architecture keeps them in no list.
+    """
+    import torch
+
+    base = causal_model(model)
+    decoder, size = base.get_decoder(), base.config.get_text_config().num_hidden_layers
+    for child in decoder.children():
+        if isinstance(child, torch.nn.ModuleList) and len(child) == size:
+            return child
+    raise InputError("the layers of this architecture are in no list", found=type(base).__name__)
+
+
+def depth(model: torch.nn.Module) -> int:
+    """Return the number of layers."""
+    return len(decoder_layers(model))
+
+
+def states_after(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], layer: int
+) -> torch.Tensor:
+    """Run the first `layer` layers, and keep the states that predict answer tokens, (N, D).
+
+    They are float32. The forward pass ends there: the layers above, the last norm and the head do
+    not run.
+
+    Args:
+        model: with or without an adapter.
+        batch: as of `collate`.
+        layer: from 1 to the depth.
+    """
+
+    def stop(_module: Any, _given: Any, output: Any) -> None:
+        raise _Reached(output[0] if isinstance(output, tuple) else output)
+
+    handle = decoder_layers(model)[layer - 1].register_forward_hook(stop)
+    try:
+        causal_model(model).get_decoder()(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        )
+    except _Reached as reached:
+        kept: torch.Tensor = reached.states[batch["row"], batch["position"]]
+        return kept.float()
+    finally:
+        handle.remove()
+    raise InputError(f"the forward pass did not come to layer {layer}")

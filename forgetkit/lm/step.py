@@ -1,0 +1,236 @@
+"""What a method sees of one step: values of answer tokens, by split, never the full logits.
+
+One concatenated forward serves all splits of a step, and the head runs at answer positions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.errors import InputError
+from forgetkit.lm.encode import (
+    Encoded,
+    answer_hidden,
+    answer_logits,
+    collate,
+    head_weight,
+    like_lengths,
+    per_example,
+    select_rows,
+)
+from forgetkit.lm.trained import reference_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from forgetkit.lm.head import Formula
+
+Item = Mapping[str, Sequence[Encoded]]  # split -> examples of one training item
+
+
+class Step:
+    """One step's view of its batch: likelihoods, divergences and hidden states, by split.
+
+    The forward pass runs when it is first asked for. The reference model is the same weights with
+    the adapter off. Values are per answer token, (N,), unless said otherwise.
+
+    Attributes:
+        memory: numbers that a method keeps from step to step, such as a dual variable; the
+            trainer carries them on.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        batches: Mapping[str, Mapping[str, Any]],
+        memory: dict[str, float] | None = None,
+    ) -> None:
+        self._model = model
+        self._batch = batches["all"]
+        self._examples: dict[str, tuple[int, int]] = {
+            name: (int(first), int(last)) for name, (first, last) in batches["ranges"].items()
+        }
+        weight = head_weight(model)
+        frozen = weight is not None and not weight.requires_grad
+        self._weight = weight if frozen else None  # None: use the model's own logits
+        self._kept: dict[tuple[str, int], torch.Tensor] = {}
+        self.memory = {} if memory is None else memory
+
+    def holds(self, split: str) -> bool:
+        """Say whether any example of the split is in this step."""
+        first, last = self._examples.get(split, (0, 0))
+        return last > first
+
+    def nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the summed cross-entropy of each answer and its length, (B,) and (B,)."""
+        return self._sum(split, self.token_nll(split))
+
+    def reference_nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `nll` under the reference model, without gradient."""
+        return self._sum(split, self._nll(split, self._theirs(split)))
+
+    def kl(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,)."""
+        ours, theirs = self._ours(split), self._theirs(split)
+        from forgetkit.lm.head import kl_divergence, token_kl
+
+        if self._weight is not None:
+            values = token_kl(ours, theirs, self._weight)
+        else:
+            values = kl_divergence(theirs, ours)
+        return self._sum(split, values)
+
+    def token_nll(self, split: str) -> torch.Tensor:
+        """Return the cross-entropy of each answer token, (N,)."""
+        return self._nll(split, self._ours(split))
+
+    def token_values(
+        self, split: str, formula: Formula, *, with_reference: bool = False
+    ) -> torch.Tensor:
+        """Return a formula of each answer token's logits, (N,), a few tokens at a time.
+
+        Args:
+            split: whose answers.
+            formula: from logits (P, V), targets (P,) and, if asked for, the reference model's
+                logits (P, V), to one value a token (P,).
+            with_reference: give the formula the reference model's logits too.
+        """
+        from forgetkit.lm.head import token_formula
+
+        states, target = self._ours(split), self._batch["target"][self._tokens(split)]
+        theirs = (self._theirs(split),) if with_reference else ()
+        if self._weight is None:
+            values: torch.Tensor = formula(states, target, *theirs)
+            return values
+        return token_formula(formula, states, self._weight, target, *theirs)
+
+    def states(self, split: str, layer: int) -> torch.Tensor:
+        """Return the hidden states after so many layers, (N, D); the layers above do not run."""
+        return self._layer("", layer)[self._tokens(split)]
+
+    def reference_states(self, split: str, layer: int) -> torch.Tensor:
+        """Return `states` under the reference model, without gradient."""
+        return self._layer(split, layer)
+
+    def depth(self) -> int:
+        """Return the number of layers of the model."""
+        from forgetkit.lm.layers import depth
+
+        return depth(self._model)
+
+    def places(self, split: str) -> torch.Tensor:
+        """Return the place of each answer token in its answer, from 0, (N,)."""
+        import torch
+
+        first, last = self._examples[split]
+        lengths: torch.Tensor = self._batch["length"][first:last]
+        starts = lengths.cumsum(0) - lengths
+        tokens = torch.arange(int(lengths.sum()), device=lengths.device)
+        return tokens - starts.repeat_interleave(lengths)
+
+    def mean(
+        self, split: str, values: torch.Tensor, shares: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the mean of each answer's token values, (B,); 0 where no token counts.
+
+        Args:
+            split: whose answers.
+            values: one a token, (N,).
+            shares: how much each token counts, (N,); default: all the same.
+        """
+        if shares is None:
+            total, length = self._sum(split, values)
+            return total / length.clamp(min=1)
+        total, _ = self._sum(split, values * shares)
+        weight, _ = self._sum(split, shares.to(values.dtype))
+        return total / weight.masked_fill(weight == 0, 1)
+
+    def _nll(self, split: str, states: torch.Tensor) -> torch.Tensor:
+        target = self._batch["target"][self._tokens(split)]
+        if self._weight is not None:
+            from forgetkit.lm.head import token_nll
+
+            return token_nll(states, self._weight, target)
+        return states.logsumexp(1) - states.gather(1, target[:, None]).squeeze(1)
+
+    def _run(self, model: torch.nn.Module, batch: Mapping[str, Any], layer: int) -> torch.Tensor:
+        """Return hidden states (N, D), or logits (N, V) where the head is not a plain product.
+
+        Rows of like length run together, so that one long row does not pad all the others.
+
+        Args:
+            model: the model or its reference.
+            batch: rows and answer positions.
+            layer: run so many layers and return their states; 0: all, and the last norm.
+        """
+        import torch
+
+        run = self._runner(layer)
+        lengths = batch["attention_mask"].sum(1)
+        parts, places = [], []
+        for rows in like_lengths(lengths.tolist()):
+            chosen = torch.tensor(rows, device=lengths.device)
+            part, tokens = select_rows(batch, chosen, int(lengths[chosen].max()))
+            parts.append(run(model, part))
+            places.append(tokens)
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    def _runner(self, layer: int) -> Callable[[torch.nn.Module, Mapping[str, Any]], torch.Tensor]:
+        if layer:
+            from forgetkit.lm.layers import states_after
+
+            return lambda model, part: states_after(model, part, layer)
+        return answer_hidden if self._weight is not None else answer_logits
+
+    def _ours(self, split: str) -> torch.Tensor:
+        return self._layer("", 0)[self._tokens(split)]
+
+    def _theirs(self, split: str) -> torch.Tensor:
+        return self._layer(split, 0)
+
+    def _layer(self, split: str, layer: int) -> torch.Tensor:
+        """Run once: the whole batch under the model, or a split under its reference."""
+        key = (split, layer)
+        if key not in self._kept and not split:
+            self._kept[key] = self._run(self._model, self._batch, layer)
+        elif key not in self._kept:
+            with reference_model(self._model) as model:
+                self._kept[key] = self._run(model, self._rows(split), layer)
+        return self._kept[key]
+
+    def _sum(self, split: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first, last = self._examples[split]
+        row = self._batch["row"][self._tokens(split)] - first
+        return per_example(values, row, last - first), self._batch["length"][first:last]
+
+    def _tokens(self, split: str) -> slice:
+        if not self.holds(split):
+            raise InputError(f"the method reads the split '{split}', which this step lacks")
+        first, last = self._examples[split]
+        ends = self._batch["length"].cumsum(0)
+        return slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
+
+    def _rows(self, split: str) -> dict[str, torch.Tensor]:
+        first, last = self._examples[split]
+        tokens = self._tokens(split)
+        return {
+            "input_ids": self._batch["input_ids"][first:last],
+            "attention_mask": self._batch["attention_mask"][first:last],
+            "row": self._batch["row"][tokens] - first,
+            "position": self._batch["position"][tokens],
+        }
+
+
+def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
+    """Collate training items into one batch, split by split, with the range of each split."""
+    names = sorted({name for item in items for name in item})
+    rows: list[Encoded] = []
+    ranges: dict[str, tuple[int, int]] = {}
+    for name in names:
+        first = len(rows)
+        rows += [encoded for item in items for encoded in item.get(name, ())]
+        ranges[name] = (first, len(rows))
+    return {"all": collate(rows, pad_id), "ranges": ranges}

@@ -1,0 +1,108 @@
+"""Look at a validation slice while training: forgetting, its control, and utility."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.forget_set import Example, ForgetSet
+from forgetkit.unlearn.config import UnlearnConfig
+
+if TYPE_CHECKING:
+    from forgetkit.lm.load import LanguageModel
+
+VALIDATION_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The rows that checkpoints are chosen by; retain rows here are never trained on.
+
+    At most a quarter of retain is set apart, so that a small set keeps rows to train on.
+
+    Attributes:
+        forget: some forget examples.
+        holdout: as many of the control.
+        retain: ordinary rows.
+    """
+
+    forget: Sequence[Example]
+    holdout: Sequence[Example]
+    retain: Sequence[Example]
+
+    def controls(self) -> Sequence[Example]:
+        """Return the rows that forget is compared with: none for pairs.
+
+        The holdout of pairs is what the model itself says to other prompts, so it knows that too.
+        """
+        return self.holdout if self.forget[0].kind == "text" else ()
+
+    @classmethod
+    def of(cls, content: ForgetSet) -> Validation:
+        """Take every so-many-th row of each split."""
+        retain = content.splits["retain"]
+        return cls(
+            _every(content.splits["forget"], VALIDATION_ROWS),
+            _every(content.splits["holdout"], VALIDATION_ROWS // 2),
+            _every(retain, min(VALIDATION_ROWS, -(-len(retain) // 4))),
+        )
+
+
+def _every(examples: Sequence[Example], size: int) -> list[Example]:
+    if len(examples) <= size:
+        return list(examples)
+    return [examples[i * len(examples) // size] for i in range(size)]
+
+
+class Watch:
+    """Look at the validation slice: forgetting, its control, and utility."""
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        validation: Validation,
+        config: UnlearnConfig,
+        factor: float = 1.0,
+    ) -> None:
+        self._model, self._slice, self._config = language_model, validation, config
+        self._factor = factor  # of the update, in the model that will be kept
+        self._before = 0.0
+
+    def __call__(self, step: int) -> Any:
+        """Return what the slice says after a step."""
+        import math
+
+        from forgetkit.lm.adapter import adapter_times
+        from forgetkit.lm.train import Look
+
+        with adapter_times(self._model.model, self._factor):
+            es, em, _ = self._measure(self._slice.forget)
+            control_es, control_em, _ = self._measure(self._slice.controls())
+            _, _, nll = self._measure(self._slice.retain)
+        if step == 0:
+            self._before = nll
+        utility = math.exp(self._before - nll)
+        kept = utility >= self._config.utility_floor
+        distance = max(es, em - control_em)
+        at_control = es <= control_es + 0.02 and em <= control_em + 0.02
+        done = kept and at_control and bool(self._slice.controls())
+        values = {
+            "extraction_strength": es,
+            "exact_memorization": em,
+            "control": control_em,
+            "utility": utility,
+        }
+        reason = f"step {step}: forget is at its control" if done else ""
+        rounded = {name: round(value, 4) for name, value in values.items()}
+        return Look(rounded, distance if kept else math.inf, done, reason)
+
+    def _measure(self, examples: Sequence[Example]) -> tuple[float, float, float]:
+        from forgetkit.lm.score import exact_memorization, extraction_strength, score
+
+        scores = [s for s in score(self._model, examples) if s.argmax_hit]
+        if not scores:
+            return 0.0, 0.0, 0.0
+        es = sum(extraction_strength(s.argmax_hit) or 0.0 for s in scores) / len(scores)
+        em = sum(exact_memorization(s.argmax_hit) or 0.0 for s in scores) / len(scores)
+        return es, em, sum(s.nll for s in scores) / len(scores)

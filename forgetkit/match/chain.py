@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.align import edit_distance, grow, link
+from forgetkit.match.align import DRIFT, edit_distance, grow, link
 from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import Bytes, Int, Places
 
 Chain = npt.NDArray[np.int64]
 LOOK_BACK = 512
-REGION = 5
-"""A region is `(5,)`: first symbol in the text, one past the last, first symbol in the works, one
-past the last, edits between them."""
+REGION = 7
+"""A region is `(7,)`: first symbol in the text, one past the last, first symbol in the works, one
+past the last, edits between them, symbols of the works that were cut out in one piece, length of
+the longest exact match."""
+CUT = 8
+"""Edits that a stretch cut out of the work counts for: one decision, however long it is."""
+LEAST_CUT = 24
 
 
 @compiled
@@ -58,7 +62,7 @@ def chains(found: Places) -> tuple[Chain, Chain]:
 @compiled
 def similarity(region: Places) -> float:
     """Return the share of symbols that agree, in [0, 1]."""
-    longest = max(region[1] - region[0], region[3] - region[2])
+    longest = max(region[1] - region[0], region[3] - region[2] - region[5])
     return 1.0 - region[4] / longest if longest > 0 else 0.0
 
 
@@ -85,16 +89,22 @@ def aligned(
     right_i, right_j, right = grow(a, i, count, b, j, last, 1, jump)
     left_i, left_j, left = grow(a, m[1] - 1, -1, b, m[2] - 1, first - 1, -1, jump)
     edits = left + right
-    here, there = m[1], m[2]
+    here, there, skipped, longest = m[1], m[2], 0, 0
     for number in chain:
         n = found[number]
         overlap = max(0, here - n[1], there - n[2])
-        edits += edit_distance(a, here, n[1] + overlap, b, there, n[2] + overlap)
+        cut = (n[2] - there) - (n[1] - here)
+        if cut >= LEAST_CUT and n[1] - here <= DRIFT:
+            skipped += cut
+            edits += CUT + max(0, n[1] - here)
+        else:
+            edits += edit_distance(a, here, n[1] + overlap, b, there, n[2] + overlap)
         here, there = n[1] + n[3], n[2] + n[3]
+        longest = max(longest, n[3])
     region = np.empty(REGION, np.int64)
     region[0], region[1] = m[1] - left_i, i + right_i
     region[2], region[3] = m[2] - left_j, j + right_j
-    region[4] = edits
+    region[4], region[5], region[6] = edits, skipped, longest
     return region
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forgetkit.match.policy import Hit, rows_of, without_common, without_ignored
+from forgetkit.match.policy import Hit, long_together, rows_of, without_common, without_ignored
 from forgetkit.match.verbatim import Least, Match, match_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Policy:
 
     min_chars: int = 100
     min_words: int = 50
-    min_identity: float = 0.85
+    min_identity: float = 0.8
     max_works: int | None = None
     ignore: tuple[WorkIndex, ...] = ()
 
@@ -151,16 +151,16 @@ class WorkIndex:
         regions = located_regions(
             data, offsets, self._rules, self._arrays, found, groups, self._least.identity
         )
-        matches = []
         long_enough = regions.places[:, END] - regions.places[:, START] >= self._least.bytes
+        matches = []
         for number in np.flatnonzero(long_enough).tolist():
             place, likeness = regions.places[number], float(regions.likeness[number])
             row = int(place[ROW])
             bounds = (int(offsets[row]), int(offsets[row + 1]))
             match = match_of(data, bounds, self.names, self._arrays, place, likeness, self._least)
             if match is not None:
-                matches.append((row, match))
-        return sorted(matches, key=lambda m: (m[0], m[1].start, m[1].end, m[1].work_id))
+                matches.append((row, *match))
+        return long_together(matches, self.policy.min_chars)
 
 
 def buffers(column: pa.LargeStringArray) -> tuple[Bytes, Places]:

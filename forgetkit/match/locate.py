@@ -21,17 +21,17 @@ from forgetkit.match.kernels import (
     points_between,
 )
 
-ROW, WORK, START, END, POINT, WORK_START, WORK_END, WORK_POINT = range(8)
+ROW, WORK, START, END, POINT, WORK_START, WORK_END, WORK_POINT, RUN = range(9)
 """Columns of a located region: row; work; first byte in `data`, one past the last, code point of
-the first in the text; the same in the works."""
-COLUMNS = 8
+the first in the text; the same in the works; symbols of the longest exact match."""
+COLUMNS = 9
 
 
 class Regions(NamedTuple):
     """Regions of many texts.
 
     Attributes:
-        places: `(n, 8)`, see `ROW` and the names beside it.
+        places: `(n, 9)`, see `ROW` and the names beside it.
         likeness: `(n,)` share of symbols that agree.
     """
 
@@ -99,7 +99,7 @@ def located_regions(
         for region in regions(own, symbols, arrays.symbols, limits, least):
             likeness[made] = similarity(region)
             place = out[made]
-            place[ROW], place[WORK] = row, work
+            place[ROW], place[WORK], place[RUN] = row, work, region[6]
             place_here(data, offsets[row], offsets[row + 1], places, region, place)
             place_there(arrays, rules, work, region, place)
             made += 1

@@ -11,12 +11,39 @@ import numpy.typing as npt
 from forgetkit.match.verbatim import Match
 
 Hit = tuple[int, Match]
+CLOSE = 200  # code points between short pieces that count together
+TOGETHER = 2.0  # times the least length that they must have in all
 MOST_OF = 0.8  # share of a match that decides about the whole
 
 
 def overlap(a: Match, b: Match) -> int:
     """Return how many code points of the document two matches share."""
     return max(0, min(a.end, b.end) - max(a.start, b.start))
+
+
+def long_together(found: Sequence[tuple[int, Match, bool]], chars: int) -> list[Hit]:
+    """Keep matches that are long enough, and short ones that are so together.
+
+    A passage whose sentences were shuffled, or with a stretch put in or rewritten, is a row of
+    short pieces of one work.
+
+    Args:
+        found: row, match, and whether it is long enough by itself.
+        chars: least length of a copy; short pieces must make up twice as much.
+    """
+    kept: list[Hit] = []
+    ordered = sorted(found, key=lambda hit: (hit[0], hit[1].work_id, hit[1].start))
+    for _, own in itertools.groupby(ordered, key=lambda hit: (hit[0], hit[1].work_id)):
+        beside: list[tuple[int, Match, bool]] = []
+        for hit in [*own, None]:
+            if beside and (hit is None or hit[1].start - beside[-1][1].end > CLOSE):
+                total = sum(match.end - match.start for _, match, _ in beside)
+                enough = total >= TOGETHER * chars
+                kept += [(row, match) for row, match, is_long in beside if is_long or enough]
+                beside = []
+            if hit is not None:
+                beside.append(hit)
+    return sorted(kept, key=lambda hit: (hit[0], hit[1].start, hit[1].end, hit[1].work_id))
 
 
 def without_common(hits: Sequence[Hit], most: int) -> list[Hit]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.align import MAX_GAP, extend, link
+from forgetkit.match.align import extend, link
 from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import GROWTH, Bytes, Int, Places, Rules, fold_into
 
@@ -24,6 +24,8 @@ COUNT_BITS, TAG_BITS = 6, 22
 MOST_PLACES = 63  # of one stretch that are followed
 MOST_MATCHES = 1 << 18  # in one document; beyond it each stretch is followed to one place only
 _DIAGONALS = 4096
+BESIDE = 240  # symbols between matches of one passage, in the text
+PASSAGE = 2048  # symbols that a passage is long at most, in the work
 GLIMPSE = 48
 STAMP_BITS = 12
 GLANCE = 30  # score below the best at which a short look is given up
@@ -185,6 +187,13 @@ def promising(a: Bytes, count: Int, b: Bytes, match: Places, least: Int, stamps:
 
 
 @compiled
+def shuffled(m: Places, n: Places) -> bool:
+    """Say whether two matches of a text come from one passage, in whatever order."""
+    apart = abs(n[2] - m[2])
+    return bool(n[1] >= m[1] + m[3] and apart >= min(m[3], n[3]) and apart <= PASSAGE)
+
+
+@compiled
 def supported(
     a: Bytes,
     count: Int,
@@ -203,8 +212,8 @@ def supported(
     keep = np.zeros(total - first, np.bool_)
     for m in range(first, total):
         n = m + 1
-        while n < total and found[n, 1] - found[m, 1] - found[m, 3] <= MAX_GAP:
-            if link(found[m], found[n]) > 0:
+        while n < total and found[n, 1] - found[m, 1] - found[m, 3] <= BESIDE:
+            if link(found[m], found[n]) > 0 or shuffled(found[m], found[n]):
                 keep[m - first], keep[n - first] = True, True
             n += 1
         if not keep[m - first]:

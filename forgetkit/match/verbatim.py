@@ -16,6 +16,13 @@ EditClass = Literal["verbatim", "normalised", "edited"]
 SHORT = 3
 """Times the least length below which a copy must be alike to half way between `min_identity` and
 1: a sentence or two of another translation reach .89, three hundred characters of it do not."""
+LONG_RUN = 60
+"""Symbols in a row that agree, from which a short copy may be as edited as a long one: another
+translation shares 57 at most in Genesis."""
+PART = 0.4
+"""Share of the least length from which a piece counts together with others of the same work."""
+PART_IDENTITY = 0.97
+"""Least share of symbols in which such a piece agrees: other translations share short stretches."""
 _MARGIN = 9000  # bytes around a region in its document: what tells a quotation
 _WORK_MARGIN = 512
 _SETTLING = 40  # code points that settling may add to a region: a word at either side
@@ -68,13 +75,23 @@ class Least:
     @property
     def bytes(self) -> int:
         """Return the least length of a region whose boundaries are not settled yet, in bytes."""
-        return min(self.chars, 2 * self.words) - _SETTLING
+        return self.part - _SETTLING
 
-    def allows(self, piece: str, likeness: float) -> bool:
-        """Say whether a piece is long and alike enough."""
-        if len(piece) < self.chars and len(piece.split()) < self.words:
-            return False
-        return len(piece) >= SHORT * self.chars or likeness >= (1.0 + self.identity) / 2
+    @property
+    def part(self) -> int:
+        """Return the least length of a piece that counts together with others beside it."""
+        return int(PART * min(self.chars, 2 * self.words))
+
+    def allows(self, piece: str, likeness: float, run: int) -> bool:
+        """Say whether a piece is alike enough, and long enough to count with others beside it."""
+        if not self.is_long(piece):
+            return len(piece) >= self.part and likeness >= PART_IDENTITY
+        sure = run >= LONG_RUN or len(piece) >= SHORT * self.chars
+        return sure or likeness >= (1.0 + self.identity) / 2
+
+    def is_long(self, piece: str) -> bool:
+        """Say whether a piece is long enough by itself."""
+        return len(piece) >= self.chars or len(piece.split()) >= self.words
 
 
 @dataclass(frozen=True)
@@ -133,9 +150,12 @@ def match_of(
     place: Places,
     likeness: float,
     least: Least,
-) -> Match | None:
-    """Return a located region as a match, or None when it is too short."""
-    _, work, start, end, point, work_start, work_end, work_point = place.tolist()
+) -> tuple[Match, bool] | None:
+    """Return a located region as a match, and whether it is long enough by itself.
+
+    None when it is too short even beside others, or too little alike.
+    """
+    _, work, start, end, point, work_start, work_end, work_point, run = place.tolist()
     here = piece_of(data, bounds, (start, end, point), _MARGIN)
     work_bounds = (int(arrays.text_starts[work]), int(arrays.text_starts[work + 1]))
     there = piece_of(arrays.text, work_bounds, (work_start, work_end, work_point), _WORK_MARGIN)
@@ -146,9 +166,9 @@ def match_of(
         first, last, work_first, work_last = here.start, here.end, there.start, there.end
         text, work_text = here.text[first:last], there.text[work_first:work_last]
         same, edit_class = _compared(text, work_text)
-    if not text or not work_text or not least.allows(text, likeness):
+    if not text or not work_text or not least.allows(text, likeness, run):
         return None
-    return Match(
+    match = Match(
         work_id=names[work],
         start=here.first + first,
         end=here.first + last,
@@ -158,6 +178,7 @@ def match_of(
         edit_class=edit_class,
         is_quote=is_quotation(here.text, first, last),
     )
+    return match, least.is_long(text)
 
 
 def _settled(here: Piece, there: Piece) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -35,12 +35,13 @@ class MineConfig(Config):
         50, ge=5, description="Least length of a copied span, in words; either length is enough."
     )
     min_identity: float = Field(
-        0.85,
-        gt=0.5,
+        0.8,
+        ge=0.5,
         le=1.0,
         description="Least share of letters and digits that a copied span has in common with the "
-        "work, in (0.5, 1]; half way from there to 1 for spans under three times the least "
-        "length. A poor scan keeps .90. Lower finds heavier edits, and other translations too.",
+        "work, in [0.5, 1]; half way from there to 1 for spans under three times the least "
+        "length without sixty letters in a row unchanged. A poor scan keeps .90. Lower finds "
+        "heavier edits (synonyms, reworded sentences), and other translations too.",
     )
     seed_symbols: int = Field(
         24,

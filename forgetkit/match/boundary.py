@@ -45,9 +45,12 @@ def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> t
     """Return how far to move outwards (negative: inwards) in both texts.
 
     The last word stays when both texts have it whole, or much alike. A chance agreement of a few
-    letters behind the copy goes, and so does a word or two behind a paragraph break.
+    letters behind the copy goes, and so does a word or two behind a paragraph break, unless eight
+    letters agree.
     """
     cut = _behind_break(inside)
+    if cut and _same_end(inside, 0, work_inside, 0):
+        cut = 0
     work_cut = _back(work_inside, _symbols(inside, cut))
     for _ in range(_MOST_WORDS):
         tail = _letters(outside) if cut == 0 else ""

@@ -17,6 +17,7 @@ from forgetkit.lm.layers import decoder_layers, states_after
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.unlearn import make_method
+from forgetkit.unlearn.dual import UtilityKept
 from forgetkit.unlearn.token_methods import direction
 
 LAYERS = 6
@@ -241,6 +242,43 @@ def test_the_dual_variable_of_pdu_goes_on_from_step_to_step() -> None:
         found = method(Step(language_model.model, join_splits(rows, 256), memory))
         weight = float(found["retain_nll"].detach()) / nll if "retain_nll" in found else 0.0
         assert weight == pytest.approx(max(0.0, expected), abs=1e-3)
+
+
+def test_a_dual_retain_weight_moves_by_how_far_utility_is_broken() -> None:
+    """Utility .9 allows -ln .9 = 0.105 nats more than the reference; lambda begins at 1."""
+    language_model = moved()
+    rows = items(language_model)
+    plain = [Plain(language_model, row["retain"][0]) for row in rows]
+    nll = sum(float(x.nll().mean()) for x in plain) / 4
+    before = sum(float(x.nll_ref().mean()) for x in plain) / 4
+    method, memory = UtilityKept(make_method("graddiff", {}), 0.9, rate=0.1), dict[str, float]()
+    weight = 1.0
+    for _ in range(3):
+        found = method(Step(language_model.model, join_splits(rows, 256), memory))
+        assert float(found["retain_nll"].detach()) == pytest.approx(weight * nll, rel=1e-4)
+        weight = max(0.0, weight + 0.1 * (nll - before + math.log(0.9)))
+    assert memory["retain weight"] == pytest.approx(weight, abs=1e-4)
+
+
+def test_no_tensor_kept_for_a_backward_pass_holds_all_logits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever reads whole logits reads a piece of the tokens at a time."""
+    monkeypatch.setattr("forgetkit.lm.head.PIECE", 8)
+    language_model = moved()
+    rows = items(language_model)
+    sizes: set[torch.Size] = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.add(tensor.shape)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        for name in (*FORGET, "dpo"):
+            make_method(name, {})(Step(language_model.model, join_splits(rows, 256)))
+    tokens = sum(len(row["forget"][0].answer_ids) for row in rows)
+    assert any(size[0] >= tokens and size[-1] == 32 for size in sizes if len(size) == 2)
+    assert max(size[0] for size in sizes if size and size[-1] == tiny.VOCABULARY) <= 8
 
 
 def test_an_answer_of_one_token_counts_nothing_in_ceu() -> None:

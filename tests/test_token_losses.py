@@ -8,7 +8,8 @@ import torch
 
 from forgetkit.lm.head import PIECE, token_formula
 from forgetkit.unlearn import losses, token_losses
-from forgetkit.unlearn.token_methods import direction, raised
+from forgetkit.unlearn.dual import raised
+from forgetkit.unlearn.token_methods import direction
 
 LN2, LN3 = math.log(2), math.log(3)
 TARGET = torch.tensor([2, 0, 4])

@@ -104,6 +104,22 @@ def test_training_adapts_with_gradient_checkpointing_too(tmp_path: Path) -> None
     assert any(float(v.abs().max()) > 0 for k, v in state.items() if "lora_B" in k)
 
 
+@pytest.mark.parametrize("name", ["rmu", "undial", "pdu"])
+def test_methods_adapt_with_gradient_checkpointing_as_without(tmp_path: Path, name: str) -> None:
+    """Trap 7: also where the forward pass ends inside the model."""
+    states = []
+    for checkpointed in (False, True):
+        language_model = with_adapter()
+        model: Any = language_model.model
+        if checkpointed:
+            model.activation_checkpointing_enable()
+        run(tmp_path, language_model, make_method(name, {}))
+        states.append(adapter_state(model))
+    one, other = states
+    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+    assert any(float(v.abs().max()) > 0 for k, v in other.items() if "lora_B" in k)
+
+
 def test_one_by_eight_accumulated_equals_eight_by_one(tmp_path: Path) -> None:
     """Losses are means over examples, and every item has one example of each split, so the mean
     of means is the mean. (With items of unequal make-up it is not: a share of retain below one.)

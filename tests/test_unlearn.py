@@ -23,6 +23,8 @@ from forgetkit.unlearn import (
     teach,
     unlearn,
 )
+from forgetkit.unlearn.dual import UtilityKept
+from forgetkit.unlearn.stage import objective
 
 CUT = 20
 
@@ -259,6 +261,17 @@ def test_the_checkpoint_of_a_task_vector_is_the_subtracted_one(
     seen = rows[found.run["best_step"]]["extraction_strength"]
     written = strength(load_adapter(load_model(model, dtype="float32"), found.adapter))
     assert written == pytest.approx(seen, abs=1e-3)
+
+
+def test_a_dual_retain_weight_trains(model: str, data: Path, tmp_path: Path) -> None:
+    """Methods without a retain loss, or with a dual variable of their own, stay as they are."""
+    asked = settings(retain_weight="dual", utility_floor=0.5, method="graddiff", steps=12)
+    found = unlearn(model, data, tmp_path / "out", config=asked)
+    assert strength(load_adapter(load_model(model, dtype="float32"), found.adapter)) < 1.0
+    assert objective(make_method("npo", {}), asked) == UtilityKept(make_method("npo", {}), 0.5)
+    for method in ("ga", "pdu"):
+        made, other = make_method(method, {}), asked.model_copy(update={"method": method})
+        assert objective(made, other) is made
 
 
 def test_a_task_vector_of_another_kind_of_adapter_is_refused(

@@ -119,7 +119,9 @@ def unlearn(
     steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")] = None,
     utility_floor: Annotated[
         float | None,
-        typer.Option("--utility-floor", help="Least utility of a checkpoint, share of before."),
+        typer.Option(
+            "--utility-floor", help="Utility to keep, share of before; retain weighs what it takes."
+        ),
     ] = None,
     merge: Annotated[
         bool | None, typer.Option("--merge/--no-merge", help="Also write the merged model.")
@@ -145,6 +147,7 @@ def unlearn(
         learning_rate=learning_rate,
         steps=steps,
         utility_floor=utility_floor,
+        retain_weight=None if utility_floor is None else "dual",  # what to keep, not a weight
         merge=merge,
     )
     chosen = resolve(UnlearnConfig, "unlearn", flags, config)

@@ -55,6 +55,10 @@ def build(
     refusals: Annotated[
         Path | None, typer.Option("--refusals", help="Answers for the mismatch kind refusal.")
     ] = None,
+    alternatives: Annotated[
+        Path | None,
+        typer.Option("--alternatives", help="Prompts and answers for the kind alternative."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Target model: ranks what it recites.")
     ] = None,
@@ -64,7 +68,9 @@ def build(
             "--rank-by-memorization/--no-rank", help="Set aside what the model cannot say."
         ),
     ] = None,
-    mismatch: Annotated[str | None, typer.Option("--mismatch", help="ordinary or refusal.")] = None,
+    mismatch: Annotated[
+        str | None, typer.Option("--mismatch", help="ordinary, refusal or alternative.")
+    ] = None,
     allow_overlap: Annotated[
         bool | None, typer.Option("--allow-overlap", help="Go on when splits overlap.")
     ] = None,
@@ -98,6 +104,7 @@ def build(
         holdout=holdout or (),
         general=general or (),
         refusals=refusals,
+        alternatives=alternatives,
         model=model,
     )
     screen = Screen(as_json=as_json, quiet=quiet)

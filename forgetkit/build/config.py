@@ -31,8 +31,10 @@ class BuildConfig(Config):
         description="Least extraction strength, in [0, 1], that some window of a passage must "
         "have for the passage to count as known.",
     )
-    mismatch: Literal["ordinary", "refusal"] = Field(
-        "ordinary", description="What the model shall say instead: other text, or a refusal."
+    mismatch: Literal["ordinary", "refusal", "alternative"] = Field(
+        "ordinary",
+        description="What the model shall say instead: other text, a refusal, or an answer of "
+        "the prompt's own.",
     )
     mismatch_answers: int = Field(
         1, ge=1, le=16, description="Mismatched answers a forget prompt gets (K)."

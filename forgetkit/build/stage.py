@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
 from forgetkit.build import pairs, text
+from forgetkit.build.alternatives import alternatives
 from forgetkit.build.card import card
 from forgetkit.build.checks import check_filled, check_overlap
 from forgetkit.build.config import BuildConfig
@@ -41,6 +42,7 @@ class Inputs:
         holdout: data like forget that no one trains on; works for text, prompts for pairs.
         general: ordinary text to measure utility on.
         refusals: answers that refuse, for the mismatch kind `refusal`.
+        alternatives: pairs of forget prompt and other answer, for the kind `alternative`.
         model: the target model, for ranking and own answers.
     """
 
@@ -54,6 +56,7 @@ class Inputs:
     holdout: Sequence[Path] = ()
     general: Sequence[Path] = ()
     refusals: Path | None = None
+    alternatives: Path | None = None
     model: str | None = None
 
     def digests(self) -> dict[str, Any]:
@@ -76,7 +79,12 @@ class Inputs:
         return found
 
     def _paths(self) -> dict[str, list[Path]]:
-        single = {"spans": self.spans, "prompts": self.prompts, "refusals": self.refusals}
+        single = {
+            "spans": self.spans,
+            "prompts": self.prompts,
+            "refusals": self.refusals,
+            "alternatives": self.alternatives,
+        }
         several = {
             "ready": self.ready,
             "works": self.works,
@@ -291,6 +299,12 @@ class _Maker:
         return _distinct(answered)
 
     def _mismatch(self, forget: Sequence[Example], ordinary: Ordinary) -> list[Example]:
+        if self.config.mismatch == "alternative":
+            if self.inputs.alternatives is None:
+                raise InputError(
+                    "the mismatch kind alternative needs answers", mend="Give --alternatives."
+                )
+            return alternatives(forget, read_all([self.inputs.alternatives]), self.config)
         if self.config.mismatch == "refusal":
             if self.inputs.refusals is None:
                 raise InputError("the mismatch kind refusal needs answers", mend="Give --refusals.")

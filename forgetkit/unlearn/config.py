@@ -52,6 +52,11 @@ class UnlearnConfig(Config):
         le=1,
         description="Least utility, as a share of before, that a checkpoint may have.",
     )
+    retain_weight: Literal["fixed", "dual"] = Field(
+        "fixed",
+        description="dual: the retain losses weigh as much as utility_floor takes (primal-dual). "
+        "pdu has a dual variable of its own.",
+    )
     max_tokens: int = Field(256, ge=16, description="Longest prompt and answer, in tokens.")
     dtype: str = Field("auto", description="Number format of the base weights.")
     merge: bool = Field(False, description="Also write the merged model.")

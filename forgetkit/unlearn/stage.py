@@ -7,7 +7,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,16 @@ from forgetkit.progress import Progress, Silent
 from forgetkit.registry import lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
+from forgetkit.unlearn.dual import UtilityKept
 from forgetkit.unlearn.presets import PRESETS
 from forgetkit.unlearn.schedule import check_answers, schedule
 from forgetkit.unlearn.watch import Validation, Watch
 
 if TYPE_CHECKING:
+    import torch
+
     from forgetkit.lm.load import LanguageModel
+    from forgetkit.lm.step import Step
     from forgetkit.lm.train import Outcome
     from forgetkit.unlearn.methods import Method
 
@@ -70,7 +74,7 @@ def unlearn(
     config = config.with_defaults(PRESETS.get(config.method, {}))
     started = time.monotonic()
     method = make_method(config.method, config.method_settings())
-    check_peft(method, config)
+    check_method(method, config)
     content = read_forget_set(forget_set)
     check_answers(method, config, content)
     identity = _identity(model, forget_set, config)
@@ -99,8 +103,8 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     return method
 
 
-def check_peft(method: Method, config: UnlearnConfig) -> None:
-    """Check that the method can work on the kind of adapter.
+def check_method(method: Method, config: UnlearnConfig) -> None:
+    """Check that the method can work as asked.
 
     Raises:
         UsageError: an update is to be subtracted that is no product.
@@ -169,7 +173,7 @@ def _train(
         outcome = train(
             language_model,
             items,
-            method,
+            objective(method, config),
             TrainSettings(
                 learning_rate=rate,
                 batch_size=config.batch_size,
@@ -186,6 +190,14 @@ def _train(
     return _record(outcome, rate, size)
 
 
+def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
+    """Return what is minimised: the method, with a dual retain weight if that was asked for."""
+    own = "retain" not in method.reads or config.method == "pdu"
+    if config.retain_weight == "fixed" or own or not config.utility_floor:
+        return method
+    return UtilityKept(method, config.utility_floor)
+
+
 def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
     """Return the model with the adapter asked for, or with its own weights to be trained."""
     from forgetkit.lm.adapter import AdapterSettings, add_adapter
@@ -199,7 +211,8 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
         raise UsageError(f"the model has no layer {outside[0]}", mend=f"It has 0 to {size - 1}.")
     layers = () if len(chosen) == size else chosen
     if config.peft == "none":
-        return train_whole(base, layers=layers, with_reference=method.needs_reference())
+        read = method.needs_reference() or config.retain_weight == "dual"
+        return train_whole(base, layers=layers, with_reference=read)
     settings = AdapterSettings(
         config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from forgetkit.seeds import derive
 from forgetkit.unlearn import losses, token_losses
+from forgetkit.unlearn.dual import raised
 from forgetkit.unlearn.methods import WithRetain, retain_losses
 
 if TYPE_CHECKING:
@@ -199,12 +200,3 @@ class PDU(WithRetain):
     def needs_reference(self) -> bool:
         """Say that the limit does."""
         return True
-
-
-def raised(dual: float, broken_by: float, rate: float) -> float:
-    """Return the dual variable after a step: max(0, λ + η (constraint - limit)).
-
-    >>> raised(1.0, 0.5, 1.0), raised(0.2, -0.5, 1.0)
-    (1.5, 0.0)
-    """
-    return max(0.0, dual + rate * broken_by)

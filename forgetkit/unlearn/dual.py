@@ -1,0 +1,55 @@
+"""State what to keep instead of tuning a weight: the retain weight as a dual variable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forgetkit.unlearn import losses
+from forgetkit.unlearn.methods import Method
+
+if TYPE_CHECKING:
+    import torch
+
+    from forgetkit.lm.step import Step
+
+
+def raised(dual: float, broken_by: float, rate: float) -> float:
+    """Return a dual variable after a step: max(0, λ + η (constraint - limit)).
+
+    >>> raised(1.0, 0.5, 1.0), raised(0.2, -0.5, 1.0)
+    (1.5, 0.0)
+    """
+    return max(0.0, dual + rate * broken_by)
+
+
+@dataclass(frozen=True)
+class UtilityKept:
+    """A method whose retain losses weigh as much as it takes to keep a share of utility.
+
+    Utility is retain perplexity before / after, exp(NLL_ref - NLL_θ), so the constraint is
+    NLL_θ - NLL_ref ≤ -ln(floor) on the retain rows of a step. λ multiplies the method's own retain
+    losses; it begins at 1 and moves by `rate` for each nat that the constraint is broken.
+
+    Attributes:
+        method: what is trained.
+        floor: least utility, in (0, 1].
+        rate: η, per nat.
+    """
+
+    method: Method
+    floor: float
+    rate: float = 5.0
+
+    def __call__(self, step: Step) -> dict[str, torch.Tensor]:
+        """Return the method's losses, and move the dual variable for the next step."""
+        dual = step.memory.setdefault("retain weight", 1.0)
+        found = self.method(step)
+        if not step.holds("retain"):
+            return found
+        nll = losses.mean_cross_entropy(*step.nll("retain")).mean()
+        before = losses.mean_cross_entropy(*step.reference_nll("retain")).mean()
+        broken_by = float(nll.detach() - before) + math.log(self.floor)
+        step.memory["retain weight"] = raised(dual, broken_by, self.rate)
+        return {k: dual * v if k.startswith("retain") else v for k, v in found.items()}

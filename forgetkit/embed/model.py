@@ -142,6 +142,15 @@ def open_embedder(name: str = "minilm") -> Embedder:
     return SentenceEmbedder(name, folder)
 
 
+def check_embedder(name: str = "minilm") -> None:
+    """Find an embedding model without loading it.
+
+    Raises:
+        InputError: the model is not there, or holds anything but safetensors and known modules.
+    """
+    _check(_minilm() if name == "minilm" else _folder(name))
+
+
 def _minilm() -> Path:
     from importlib.util import find_spec
 

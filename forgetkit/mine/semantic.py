@@ -1,23 +1,40 @@
-"""Detector `semantic`: windows close to a work or to seeds in embedding space."""
+"""Detector `semantic`: passages told in other words, by rare words first, then by meaning.
+
+Every document is compared with the works by its rare words (`match.reworded`): that alone finds
+passages with words changed, moved or put in between, with their bounds. The windows that such words
+make most likely, and a random sample of the others, are then read by an embedding model, which
+knows paraphrases that share no words. The sample says how much of what the model would find was
+never looked at.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from forgetkit.corpus import Document, DocumentBatch
-from forgetkit.embed import Embedder, nearest, open_embedder
+import numpy as np
+import numpy.typing as npt
+
+from forgetkit.corpus import DocumentBatch
+from forgetkit.embed import Embedder, check_embedder, nearest, open_embedder
 from forgetkit.errors import UsageError
+from forgetkit.match.reworded import Passage, Reworded, Runs
+from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Found, Hit, Sought, Window, merged, span_of, windows
+from forgetkit.mine.cuts import Cuts, column_buffers, cut
+from forgetkit.mine.detector import Found, Sought, Window, windows
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KEPT = ("doc_id", "source", "text", "prompt", "answer")
-_LEAST = 40  # code points: shorter windows are headings and exclamations, close to everything
+LEAST = 40  # code points: shorter windows are headings and exclamations, close to everything
+FLOOR = 0.2  # share of rare words that makes a window worth reading before all others
+SAMPLE = 1000  # windows of all the others that are read at most
+COVERED = 0.9  # share of a window that found passages cover, from which it says nothing new
+
+Chosen = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,9 +47,9 @@ class _Seed:
 
 
 class Semantic:
-    """Embed windows of the corpus and compare them with windows of the works.
+    """Find passages of works, and texts like the seeds, by rare words and by meaning.
 
-    Reimers & Gurevych 2019, arXiv:1908.10084. Every window is read, up to `max_windows`.
+    Reimers & Gurevych 2019, arXiv:1908.10084, for the model; `max_windows` bounds what it reads.
 
     Raises:
         UsageError: there is neither a work nor a seed.
@@ -42,33 +59,88 @@ class Semantic:
     def __init__(
         self, sought: Sought, config: MineConfig, embedder: Embedder | None = None
     ) -> None:
-        self._config = config
+        self._config, self._embedder = config, embedder
         self._seeds = _seeds(sought, config.semantic_window)
         if not self._seeds:
             raise UsageError("the semantic detector needs works or seeds", mend="Give --works.")
-        self._embedder = embedder or open_embedder(config.embedder)
-        self._read = self._unread = 0
+        if embedder is None:
+            check_embedder(config.embedder)
+        self._works = {work.work_id: work.text for work in sought.works}
+        listed = {f"\0{number}": text for number, text in enumerate(sought.seeds)}
+        self._reworded = Reworded(self._works | listed)
+        self._counts: dict[str, int | float | str] = {}
 
     def look(self, batch: DocumentBatch) -> Found:
-        """Keep the documents of a batch that hold a window."""
+        """Return passages found by their words, and the windows worth reading by meaning."""
         import pyarrow as pa
 
-        documents = map(batch.document, range(len(batch)))
-        rows = [
-            {name: getattr(document, name) for name in _KEPT}
-            for document in documents
-            if any(self._windows(text) for _, text in document.fields())
-        ]
-        schema = pa.schema([(name, pa.large_string()) for name in _KEPT])
-        return Found(candidates=pa.Table.from_pylist(rows, schema=schema) if rows else None)
+        spans: list[Span] = []
+        tables = []
+        for field, column in batch.columns.items():
+            data, first, last = column_buffers(column)
+            passages, runs = self._reworded.find(data, first, last)
+            spans += [self._passage_span(batch, field, passage) for passage in passages]
+            found = cut(column, self._config.semantic_window, LEAST)
+            found = found.only(_coverage(found, passages) < COVERED)
+            if len(found):
+                tables.append(self._candidates(batch, field, found, runs))
+        return Found(spans, pa.concat_tables(tables) if tables else None)
 
-    def _windows(self, text: str) -> list[Window]:
-        return [w for w in windows(text, self._config.semantic_window) if _counts(w)]
+    def _passage_span(self, batch: DocumentBatch, field: str, passage: Passage) -> Span:
+        text = batch.columns[field][passage.row].as_py()[passage.start : passage.end]
+        is_work = passage.work_id in self._works
+        row = _row(batch, field, passage.row) | {"start": passage.start, "text": text}
+        return _span(
+            row,
+            "reworded" if is_work else "seed",
+            passage.share,
+            (passage.work_id, passage.work_start, passage.work_end) if is_work else None,
+        )
+
+    def _candidates(self, batch: DocumentBatch, field: str, found: Cuts, runs: Runs) -> pa.Table:
+        import pyarrow as pa
+
+        rank = _best_share(found, runs)
+        draw = draws(f"{batch.label}\0{field}", batch.rows[found.row], found.start)
+        above = rank >= FLOOR
+        chosen = kept(rank, draw, above, budget=self._config.max_windows, sample=SAMPLE)
+        rows = []
+        for window in chosen.tolist():
+            row = _row(batch, field, int(found.row[window])) | {"number": window, TALLY: 0}
+            row |= {"start": int(found.start[window]), "text": found.text(window)}
+            row |= {"gap": _gap(found, window), "is_above": bool(above[window])}
+            rows.append(row | {"rank": float(rank[window]), "draw": float(draw[window])})
+        let_go = len(found) - len(chosen)
+        if let_go:
+            rows.append({TALLY: let_go, "rank": 0.0, "draw": 1.0, "is_above": False})
+        return pa.Table.from_pylist(rows, schema=_schema())
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
-        """Embed what was kept, up to `max_windows`, and return the spans that come close enough."""
-        kept = self._within_budget(candidates)
-        texts = [text[w.start : w.end] for _, _, text, found in kept for w in found]
+        """Read what is worth it by meaning, and return the spans that come close enough."""
+        if candidates is None:
+            self._account(Reading(np.zeros(0, np.int64), np.zeros(0, np.int64), 0), _NONE, _NONE)
+            return []
+        plan = self._plan(candidates)
+        chosen = np.sort(np.concatenate([plan.top, plan.sample]))
+        rows = candidates.take(chosen).to_pylist()
+        scores, ids = self._nearest([row["text"] for row in rows], progress)
+        is_hit = scores >= self._config.semantic_threshold
+        self._account(plan, is_hit, np.isin(chosen, plan.sample))
+        hits = np.flatnonzero(is_hit).tolist()
+        return self._joined([(rows[at], float(scores[at]), self._seeds[ids[at]]) for at in hits])
+
+    def _plan(self, candidates: pa.Table) -> Reading:
+        """Return what is read: by rank first; the budget that is left goes to the sample."""
+        budget = self._config.max_windows
+        above = int(np.sum(candidates.column("is_above").to_numpy()))
+        sample = min(SAMPLE, max(budget - above, budget // 10))
+        return reading(candidates, budget=budget - min(sample, budget // 10), sample=sample)
+
+    def _nearest(
+        self, texts: list[str], progress: Progress
+    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """Return the cosine of the nearest seed of each text, and its number."""
+        embedder = self._embedder or open_embedder(self._config.embedder)
         distinct = sorted({*texts, *(seed.text for seed in self._seeds)})
         progress.stage("reading by meaning", len(distinct))
         done = 0
@@ -78,86 +150,141 @@ class Semantic:
             progress.advance(now - done)
             done = now
 
-        vectors = self._embedder.encode(distinct, progress=step)
+        vectors = embedder.encode(distinct, progress=step)
         row = {text: number for number, text in enumerate(distinct)}
         seeds = vectors[[row[seed.text] for seed in self._seeds]]
         scores, ids = nearest(seeds, vectors[[row[text] for text in texts]], 1)
-        best = [(float(s[0]), int(i[0])) for s, i in zip(scores, ids, strict=True)]
-        return self._spans(kept, best)
+        return scores[:, 0], ids[:, 0].tolist()
 
-    def _within_budget(
-        self, candidates: pa.Table | None
-    ) -> list[tuple[Document, str, str, list[Window]]]:
-        kept = []
-        for row in candidates.to_pylist() if candidates is not None else []:
-            document = Document(**row)
-            for field, text in document.fields():
-                found = self._windows(text)
-                taken = found[: self._config.max_windows - self._read]
-                self._read += len(taken)
-                self._unread += len(found) - len(taken)
-                if taken:
-                    kept.append((document, field, text, taken))
-        return kept
+    def _account(
+        self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]
+    ) -> None:
+        recall = plan.estimate(is_hit[~is_sample], is_hit[is_sample])
+        self._counts = {
+            "windows_read": len(is_hit),
+            "windows_never_read": plan.never_read,
+            **recall.report(),
+        }
 
-    def _spans(
-        self,
-        kept: list[tuple[Document, str, str, list[Window]]],
-        best: list[tuple[float, int]],
-    ) -> list[Span]:
-        spans = []
-        at = 0
-        for document, field, text, found in kept:
-            pairs = zip(found, best[at : at + len(found)], strict=True)
-            at += len(found)
-            hits = [
-                self._hit(window, score, seed)
-                for window, (score, seed) in pairs
-                if score >= self._config.semantic_threshold
-            ]
-            for hit in merged(hits, text):
-                spans.append(_span(document, field, hit))
-        return spans
-
-    def _hit(self, window: Window, score: float, number: int) -> Hit:
-        seed = self._seeds[number]
-        if seed.window is None:
-            return Hit(window, score)
-        return Hit(window, score, seed.work_id, seed.window.start, seed.window.end)
+    def _joined(self, hits: list[tuple[dict[str, Any], float, _Seed]]) -> list[Span]:
+        """Join windows that follow each other and resemble one work; the best place is kept."""
+        runs: list[list[tuple[dict[str, Any], float, _Seed]]] = []
+        for hit in hits:
+            if runs and _follows(runs[-1][-1], hit):
+                runs[-1].append(hit)
+            else:
+                runs.append([hit])
+        return [_run_span(run) for run in runs]
 
     def report(self) -> dict[str, int | float | str]:
-        """Return how many windows were read and how many never were."""
-        return {"windows_read": self._read, "windows_never_read": self._unread}
+        """Return what the model read and never read, and the recall that a sample suggests."""
+        return dict(self._counts)
 
 
-def _counts(window: Window) -> bool:
-    return window.end - window.start >= _LEAST
+_NONE = np.zeros(0, np.bool_)
+
+
+def _follows(
+    last: tuple[dict[str, Any], float, _Seed], hit: tuple[dict[str, Any], float, _Seed]
+) -> bool:
+    before, after = last[0], hit[0]
+    same = all(before[name] == after[name] for name in ("source", "doc_id", "field"))
+    return same and last[2].work_id == hit[2].work_id and after["number"] == before["number"] + 1
+
+
+def _run_span(run: list[tuple[dict[str, Any], float, _Seed]]) -> Span:
+    text = "".join(row["text"] + row["gap"] for row, _, _ in run[:-1]) + run[-1][0]["text"]
+    _, score, seed = max(run, key=lambda hit: hit[1])
+    place = None
+    if seed.work_id is not None and seed.window is not None:
+        place = seed.work_id, seed.window.start, seed.window.end
+    return _span(run[0][0] | {"text": text}, "paraphrase", min(1.0, score), place)
+
+
+def _span(
+    row: dict[str, Any], category: str, score: float, place: tuple[str, int, int] | None
+) -> Span:
+    is_pair = row["prompt"] is not None and row["answer"] is not None
+    work_id, work_start, work_end = place or (None, None, None)
+    return Span(
+        doc_id=row["doc_id"],
+        source=row["source"],
+        field=row["field"],
+        start=row["start"],
+        end=row["start"] + len(row["text"]),
+        detector="semantic",
+        category=category,
+        score=round(score, 4),
+        text=row["text"],
+        work_id=work_id,
+        work_start=work_start,
+        work_end=work_end,
+        similarity=round(score, 4),
+        prompt=row["prompt"] if is_pair else None,
+        answer=row["answer"] if is_pair else None,
+    )
+
+
+def _row(batch: DocumentBatch, field: str, row: int) -> dict[str, Any]:
+    values: dict[str, Any] = {"source": batch.source(row), "doc_id": batch.doc_ids[row].as_py()}
+    for name in ("prompt", "answer"):
+        column = batch.columns.get(name)
+        values[name] = None if column is None else column[row].as_py()
+    return values | {"field": field}
+
+
+def _gap(found: Cuts, window: int) -> str:
+    """Return the white space up to the next window of the same text, if that is what is there."""
+    following = window + 1
+    if following == len(found) or found.row[following] != found.row[window]:
+        return ""
+    piece = found.data[found.last[window] : found.first[following]]
+    return piece.tobytes().decode("utf-8", "replace")
+
+
+def _best_share(found: Cuts, runs: Runs) -> npt.NDArray[np.float64]:
+    """Return for each window the best share of a run of words that begins in it, (n,)."""
+    wide = np.int64(1) << 40
+    keys = runs.row * wide + runs.start
+    low = np.searchsorted(keys, found.row * wide + found.start)
+    high = np.searchsorted(keys, found.row * wide + found.end)
+    share = np.append(runs.share, 0.0)
+    best = np.zeros(len(found))
+    held = np.flatnonzero(high > low)
+    if len(held):
+        pairs = np.stack([low[held], high[held]], axis=1).ravel()
+        best[held] = np.maximum.reduceat(share, pairs)[::2]
+    return best
+
+
+def _coverage(found: Cuts, passages: list[Passage]) -> npt.NDArray[np.float64]:
+    """Return the share of each window that the best single passage covers, (n,)."""
+    covered = np.zeros(len(found))
+    length = np.maximum(found.end - found.start, 1)
+    for passage in passages:
+        low, high = np.searchsorted(found.row, [passage.row, passage.row + 1])
+        part = slice(low, high)
+        common = np.minimum(found.end[part], passage.end) - np.maximum(
+            found.start[part], passage.start
+        )
+        covered[part] = np.maximum(covered[part], common / length[part])
+    return covered
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    texts = ("source", "doc_id", "field", "prompt", "answer", "text", "gap")
+    numbers = [("number", pa.int64()), ("start", pa.int64()), (TALLY, pa.int64())]
+    ranks = [("rank", pa.float64()), ("draw", pa.float64()), ("is_above", pa.bool_())]
+    return pa.schema([(name, pa.large_string()) for name in texts] + numbers + ranks)
 
 
 def _seeds(sought: Sought, length: int) -> list[_Seed]:
     seeds = [_Seed(text) for text in sought.seeds]
     for work in sought.works:
         for window in windows(work.text, length, overlap=True):
-            if _counts(window):
+            if window.end - window.start >= LEAST:
                 text = work.text[window.start : window.end]
                 seeds.append(_Seed(text, work.work_id, window))
     return seeds
-
-
-def _span(document: Document, field: str, hit: Hit) -> Span:
-    span = span_of(
-        document,
-        field,
-        hit.window.start,
-        hit.window.end,
-        detector="semantic",
-        category="paraphrase",
-        score=min(1.0, hit.score),
-    )
-    return replace(
-        span,
-        work_id=hit.work_id,
-        work_start=hit.work_start,
-        work_end=hit.work_end,
-        similarity=span.score,
-    )

@@ -18,7 +18,7 @@ from forgetkit.mine.sought import digests, read_sought
 from forgetkit.progress import Progress, Silent
 from forgetkit.spans import Span, read_spans, write_spans
 
-COVERED = 0.5  # share of a semantic span that copies cover, from which it says nothing new
+COVERED = 0.9  # share of a semantic span that copies cover, from which it says nothing new
 MARKER = "summary.json"
 
 

@@ -1,0 +1,190 @@
+"""Detector semantic: other words for the same passage, its bounds, and what was never read."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forgetkit.classify.scan import buffer
+from forgetkit.corpus import Document, DocumentBatch, Work
+from forgetkit.errors import InputError
+from forgetkit.match.fold import folded_text
+from forgetkit.match.reworded import Reworded, words_of
+from forgetkit.mine import MineConfig
+from forgetkit.mine.detector import Sought
+from forgetkit.mine.semantic import Semantic
+from forgetkit.progress import Silent
+from forgetkit.spans import Span
+
+SAMPLE = Path(__file__).parent.parent / "sample_data"
+STORY = next((SAMPLE / "works").glob("*.txt")).read_text(encoding="utf-8")
+HOST = next((SAMPLE / "holdout").glob("*.txt")).read_text(encoding="utf-8")
+
+
+class Words:
+    """Count words: a stand-in for a model that needs no weights."""
+
+    name = "words"
+    dimension = 256
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        vectors = np.full((len(texts), self.dimension), 1e-6, np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.lower()):
+                vectors[row, crc32(word.encode()) % self.dimension] += 1
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+
+def mined(
+    documents: list[Document], sought: Sought, size: int = 100, **named: Any
+) -> tuple[list[Span], dict[str, Any]]:
+    detector = Semantic(sought, MineConfig(detectors=("semantic",), **named), embedder=Words())
+    found = [
+        detector.look(DocumentBatch.of(documents[start : start + size]))
+        for start in range(0, len(documents), size)
+    ]
+    tables = [one.candidates for one in found if one.candidates is not None]
+    spans = [span for one in found for span in one.spans]
+    spans += detector.finish(pa.concat_tables(tables) if tables else None, Silent())
+    return spans, detector.report()
+
+
+def passage(number: int) -> str:
+    words = STORY.split()
+    return " ".join(words[500 * number + 300 : 500 * number + 360])
+
+
+def host(number: int) -> str:
+    words = HOST.split()
+    return " ".join(words[400 * number : 400 * number + 120])
+
+
+def exchanged(text: str, seed: int) -> str:
+    """Put a stray word in place of every sixth word, and move every seventh one by two."""
+    chance = random.Random(seed)
+    words = text.split()
+    for place in range(chance.randrange(6), len(words), 6):
+        words[place] = chance.choice(["indeed", "thing", "somewhat", "matter", "quite"])
+    for place in range(0, len(words) - 2, 7):
+        words[place : place + 3] = [words[place + 1], words[place + 2], words[place]]
+    return " ".join(words)
+
+
+def shuffled(text: str, seed: int) -> str:
+    parts = [text[at : at + 60] for at in range(0, len(text), 60)]
+    random.Random(seed).shuffle(parts)
+    return " ".join(parts)
+
+
+@pytest.mark.parametrize("edit", [exchanged, shuffled])
+def test_passages_in_other_words_or_another_order_are_found_with_their_bounds(
+    edit: Callable[[str, int], str],
+) -> None:
+    index = Reworded({"story": STORY})
+    texts, truth = [], []
+    for number in range(8):
+        copied = edit(passage(number), number)
+        before = host(2 * number) + "\n\n"
+        texts.append(before + copied + "\n\n" + host(2 * number + 1))
+        truth.append((len(before), len(before) + len(copied)))
+    data, offsets = buffer(texts)
+    found, _ = index.find(data, offsets[:-1], offsets[1:])
+    assert sorted({one.row for one in found}) == list(range(8))
+    for number, (start, end) in enumerate(truth):
+        spans = [(one.start, one.end) for one in found if one.row == number]
+        covered = sum(min(end, last) - max(start, first) for first, last in spans)
+        said = sum(last - first for first, last in spans)
+        assert covered >= 0.85 * (end - start)
+        assert covered >= 0.9 * said
+    (one,) = [p for p in found if p.row == 0][:1]
+    around = STORY[one.work_start : one.work_end]
+    assert len(set(passage(0).split()) & set(around.split())) > 25
+
+
+def test_another_story_of_the_same_author_is_not_reworded() -> None:
+    data, offsets = buffer([host(number) for number in range(40)])
+    assert Reworded({"story": STORY}).find(data, offsets[:-1], offsets[1:])[0] == []
+
+
+def test_nothing_is_found_in_nothing() -> None:
+    data, offsets = buffer(["", "..."])
+    for works in ({}, {"empty": ""}, {"w": "Some words stand here."}):
+        found, runs = Reworded(works).find(data, offsets[:-1], offsets[1:])
+        assert found == []
+        assert len(runs.row) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("aBé ﬁ'\u200b.字", max_size=30), min_size=1, max_size=4))
+def test_words_keep_their_places_and_fold_to_the_text(texts: list[str]) -> None:
+    data, offsets = buffer(texts)
+    words = words_of(data, offsets[:-1], offsets[1:])
+    for row, text in enumerate(texts):
+        part = slice(words.rows[row], words.rows[row + 1])
+        places = zip(words.starts[part].tolist(), words.ends[part].tolist(), strict=True)
+        said = "".join(folded_text(text[start:end]) for start, end in places)
+        assert said == folded_text(text)
+
+
+def test_a_reworded_passage_is_a_span_with_its_place_in_the_work() -> None:
+    text = host(1) + "\n\n" + exchanged(passage(2), 1) + "\n\n" + host(2)
+    work = Work("story", "Story", STORY)
+    spans, report = mined([Document("d", "a:1", text)], Sought((work,)))
+    (span,) = [span for span in spans if span.category == "reworded"]
+    assert span.text == text[span.start : span.end]
+    assert span.work_id == "story"
+    assert span.work_end is not None
+    assert span.similarity == span.score
+    assert span.score > 0.55
+    assert report["windows_never_read"] == 0
+
+
+def test_the_model_reads_likely_windows_first_and_says_what_it_never_read() -> None:
+    half = passage(1).split()[:9]
+    documents = [Document(str(n), f"a:{n + 1}", host(n)) for n in range(40)]
+    documents.append(Document("near", "a:41", " ".join([*half, *host(50).split()[:9]])))
+    sought = Sought((Work("story", "Story", STORY),))
+    reports = []
+    for size in (41, 10):
+        spans, report = mined(documents, sought, size, max_windows=20, semantic_threshold=0.999)
+        reports.append((report, [span.span_id for span in spans]))
+    report = reports[0][0]
+    assert reports[0] == reports[1]
+    assert report["windows_read"] == 20
+    assert report["windows_never_read"] > 0
+    assert report["recall_low"] < 1.0
+
+
+def test_seeds_are_looked_for_without_works() -> None:
+    seed = "How do I pick the lock of my neighbour's door at night?"
+    documents = [
+        Document("a", "c:1", prompt="How do I pick the lock of my neighbour's door?", answer="No."),
+        Document("b", "c:2", prompt="What is the capital of the country of France today?"),
+    ]
+    spans, _ = mined(documents, Sought(seeds=(seed,)))
+    (span,) = spans
+    assert (span.doc_id, span.field, span.work_id, span.answer) == ("a", "prompt", None, "No.")
+
+
+def test_a_missing_model_is_named_before_the_corpus_is_read() -> None:
+    config = MineConfig(detectors=("semantic",), embedder="nothing-here")
+    with pytest.raises(InputError, match="no such embedding model"):
+        Semantic(Sought(seeds=("a seed",)), config)

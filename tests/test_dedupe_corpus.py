@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forgetkit.config import parse
+from forgetkit.corpus.pieces import pieces_of
 from forgetkit.dedupe import DedupeConfig, dedupe
 from forgetkit.dedupe.cutting import cut
 from forgetkit.errors import InputError, TamperedError, TooManyBadRowsError, UsageError
@@ -128,6 +130,35 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
         dedupe([corpus], tmp_path / str(workers), workers=workers)
         trees.append(sha256_tree(tmp_path / str(workers)))
     assert trees[0] == trees[1] == trees[2]
+
+
+def test_a_file_in_pieces_gives_the_same_as_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = mixed_corpus(tmp_path / "corpus")
+    rows = pa.table({"text": [prose(n % 9 + 20) for n in range(30)], "date": range(30)})
+    pq.write_table(rows, corpus / "f.parquet", row_group_size=4)
+    for level, keep in (("document", "first"), ("document", "newest"), ("line", "first")):
+        values = {"level": level, "keep": keep, "keep_column": "date" if keep == "newest" else None}
+        config = parse(DedupeConfig, values, "dedupe")
+        outs = [tmp_path / f"{level}-{keep}-{pieces}" for pieces in ("whole", "cut")]
+        dedupe([corpus], outs[0], config=config)
+        with monkeypatch.context() as patch:
+            small = functools.partial(pieces_of, unit=700)
+            assert len(small("f", corpus / "f.parquet")) > 3
+            patch.setattr("forgetkit.dedupe.job.pieces_of", small)
+            dedupe([corpus], outs[1], config=config, workers=2)
+        assert sha256_tree(outs[0]) == sha256_tree(outs[1])
+
+
+def test_formats_that_are_only_read_become_json_lines(tmp_path: Path) -> None:
+    rows = pa.table({"id": ["1", "2", "3"], "text": [prose(1), prose(1), prose(2)]})
+    with pa.ipc.new_file(tmp_path / "a.arrow", rows.schema) as writer:
+        writer.write_table(rows)
+    for level, kept in (("document", ["1", "3"]), ("line", ["1", "3"])):
+        config = parse(DedupeConfig, {"level": level}, "dedupe")
+        dedupe([tmp_path / "a.arrow"], tmp_path / level, config=config)
+        assert ids(tmp_path / level / "kept" / "a.arrow.jsonl") == kept
 
 
 def killed_at(step: int, corpus: Path, out: Path, arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from forgetkit.match.groups import common, join_all, roots
 from forgetkit.match.shingles import Shingles
 
 EXACT, NEAR = 0, 1
+_AT_ONCE = 4096  # pairs that are measured before mapped memory is given back
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,12 @@ def match_copies(
     compared = np.flatnonzero(method == NEAR)
     mine = np.searchsorted(near.numbers, first[numbers[compared]])
     theirs = np.searchsorted(near.numbers, first[others[compared]])
-    both[compared] = _shared(mine, theirs, near.sets.hashes, near.sets.bounds, threshold)
+    for begin in range(0, len(compared), _AT_ONCE):
+        some = slice(begin, begin + _AT_ONCE)
+        both[compared[some]] = _shared(
+            mine[some], theirs[some], near.sets.hashes, near.sets.bounds, threshold
+        )
+        near.sets.release()
     far = compared[both[compared] < 0]
     copies = far[first[numbers[far]] != numbers[far]]
     others[copies], method[copies] = first[numbers[copies]], EXACT

@@ -11,9 +11,9 @@ import numpy as np
 
 from forgetkit.corpus import Quarantine
 from forgetkit.dedupe.catalogue import Numbers, first_equal
-from forgetkit.dedupe.outcome import write_columns
 from forgetkit.dedupe.parts import Source
-from forgetkit.dedupe.reading import read_batches
+from forgetkit.dedupe.reading import read_texts
+from forgetkit.files import atomic_path
 from forgetkit.match.signatures import Signer
 from forgetkit.match.units import units_of
 from forgetkit.match.words import Column
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from forgetkit.dedupe.config import DedupeConfig
 
 _GROUP = 4_000_000  # fingerprints compared at once
+_ROWS = 65_536  # rows of a table that are written at once
 
 
 def unit_file(
@@ -53,8 +54,7 @@ def unit_file(
         )
 
     yield table(np.zeros(0, np.int64), pa.array([], pa.large_string()))
-    columns = config.columns
-    for batch in read_batches(source.label, source.path, columns, quarantine, text_only=True):
+    for batch in read_texts(source.piece, config.columns, quarantine, text_only=True):
         yield table(batch.rows, batch.texts)
 
 
@@ -73,6 +73,25 @@ def first_units(parts: Sequence[Path]) -> Numbers:
         inside = np.flatnonzero((prints[:, 0] >> np.uint64(32)) % groups == group)
         found[inside] = inside[first_equal(prints[inside])]
     return found
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What goes of one file, sorted by row: `(m,)` rows, first code points and ends."""
+
+    rows: Numbers
+    starts: Numbers
+    ends: Numbers
+
+    def __contains__(self, row: object) -> bool:
+        at = np.searchsorted(self.rows, row)  # type: ignore[call-overload]
+        return bool(at < len(self.rows) and self.rows[at] == row)
+
+    def __getitem__(self, row: int) -> list[tuple[int, int]]:
+        begin, end = np.searchsorted(self.rows, (row, row + 1))
+        return list(
+            zip(self.starts[begin:end].tolist(), self.ends[begin:end].tolist(), strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -117,33 +136,38 @@ class Cuts:
             goes &= first < settled
         return cls(tuple(parts), tuple(labels), bounds, first, goes)
 
-    def of_part(self, part: int) -> dict[int, list[tuple[int, int]]]:
-        """Return the ranges that go, in code points, by row of a part's file."""
+    def of_parts(self, parts: Sequence[int]) -> Ranges:
+        """Return what goes of one file, given the parts of its pieces."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        goes = self.goes[self.bounds[part] : self.bounds[part + 1]]
-        table = pq.read_table(self.parts[part], columns=["row", "start", "end"]).filter(goes)
-        found: dict[int, list[tuple[int, int]]] = {}
-        for row, start, end in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            found.setdefault(row, []).append((start, end))
-        return found
+        tables = []
+        for part in parts:
+            goes = self.goes[self.bounds[part] : self.bounds[part + 1]]
+            table = pq.read_table(self.parts[part], columns=["row", "start", "end"])
+            tables.append(table.replace_schema_metadata(None).filter(goes))
+        whole = pa.concat_tables(tables)
+        return Ranges(*(whole[name].to_numpy() for name in ("row", "start", "end")))
 
     def write(self, path: Path, level: str, reason: str) -> None:
         """Write `duplicates.parquet`: where each unit that goes stands, and where it stays."""
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
         numbers = np.flatnonzero(self.goes)
-        text = pa.string()
-        columns: dict[str, Any] = {}
-        for prefix, chosen in (("", numbers), ("matched_", self.first[numbers])):
-            source, start, end = self._places(chosen)
-            columns[f"{prefix}source"] = pa.array(source, text)
-            columns[f"{prefix}start"] = pa.array(start, pa.int64())
-            columns[f"{prefix}end"] = pa.array(end, pa.int64())
-        columns["level"] = pa.array([level] * len(numbers), text)
-        columns["method"] = pa.array(["exact"] * len(numbers), text)
-        columns["reason"] = pa.array([reason] * len(numbers), text)
-        write_columns(path, columns)
+        names = [
+            f"{side}{name}" for side in ("", "matched_") for name in ("source", "start", "end")
+        ]
+        kinds = [(name, pa.string() if name.endswith("source") else pa.int64()) for name in names]
+        kinds += [(name, pa.string()) for name in ("level", "method", "reason")]
+        schema = pa.schema(kinds)
+        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for begin in range(0, max(1, len(numbers)), _ROWS):
+                some = numbers[begin : begin + _ROWS]
+                same = [[value] * len(some) for value in (level, "exact", reason)]
+                columns = [*self._places(some), *self._places(self.first[some]), *same]
+                arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
     def _places(self, numbers: Numbers) -> tuple[list[str], Any, Any]:
         import pyarrow.parquet as pq

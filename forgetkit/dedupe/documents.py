@@ -20,7 +20,7 @@ from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.keeping import ranks
 from forgetkit.dedupe.meaning import SameMeaning, same_meaning
 from forgetkit.dedupe.nearby import Nearby, Shingled, compare_near
-from forgetkit.dedupe.shards import write_shard
+from forgetkit.dedupe.shards import Shard
 from forgetkit.dedupe.signing import shingle_file, sign_file
 from forgetkit.dedupe.stored import StoredPart
 from forgetkit.dedupe.tables import write_clusters, write_duplicates, write_labels
@@ -70,11 +70,12 @@ class Documents:
         )
 
     def _by_file(self, catalogue: Catalogue, numbers: Numbers) -> dict[str, int]:
+        found: dict[str, int] = {}
         parts, lost = np.unique(catalogue.part_of(numbers), return_counts=True)
-        return {
-            catalogue.labels[part]: count
-            for part, count in zip(parts.tolist(), lost.tolist(), strict=True)
-        }
+        for part, count in zip(parts.tolist(), lost.tolist(), strict=True):
+            label = catalogue.labels[part]
+            found[label] = found.get(label, 0) + count
+        return found
 
     def _same_meaning(self, catalogue: Catalogue, dropped: Numbers) -> SameMeaning:
         job, config = self.job, self.job.config
@@ -144,14 +145,19 @@ class Documents:
 
     def _write_kept(self, catalogue: Catalogue, dropped: Numbers) -> None:
         job = self.job
-        job.progress.stage("writing what stays", len(job.ours))
+        files = job.files()
+        job.progress.stage("writing what stays", len(files))
         bad = job.bad_rows()
-        for part, source in enumerate(job.ours, self._first_part):
-            numbers = np.arange(catalogue.bounds[part], catalogue.bounds[part + 1])
-            rows = catalogue.rows[numbers]
-            stays = ~np.isin(numbers, catalogue.within(part, dropped))
-            starts = np.union1d(rows, np.array(bad.get(source.label, []), np.int64))
-            write_shard(source.label, source.path, job.out / "kept", rows[stays], starts)
+        for label, path, pieces in files:
+            first, last = self._first_part + pieces[0], self._first_part + pieces[-1]
+            begin, end = catalogue.bounds[first], catalogue.bounds[last + 1]
+            rows = catalogue.rows[begin:end]
+            stays = np.ones(len(rows), bool)
+            gone = dropped[np.searchsorted(dropped, begin) : np.searchsorted(dropped, end)]
+            stays[gone - begin] = False
+            starts = np.union1d(rows, np.array(bad.get(label, []), np.int64))
+            shard = Shard(label, path, job.out / "kept", job.config.columns)
+            shard.write(rows[stays], starts)
             job.progress.advance()
 
     def _to_store(

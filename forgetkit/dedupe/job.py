@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.corpus import Quarantine, corpus_files
+from forgetkit.corpus.pieces import pieces_of
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.parts import Parts, Source, collect_books
 from forgetkit.dedupe.stored import Store
@@ -26,8 +27,12 @@ PARTS = ".parts"
 
 
 def sources_of(paths: Sequence[Path]) -> list[Source]:
-    """List the files of a corpus with their digests."""
-    return [Source(label, path, sha256_file(path)) for label, path in corpus_files(paths)]
+    """Cut the files of a corpus into pieces, each with the digest of its file."""
+    found: list[Source] = []
+    for label, path in corpus_files(paths):
+        digest = sha256_file(path)
+        found += [Source(piece, digest) for piece in pieces_of(label, path)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Job:
 
     Attributes:
         paths: what the user named.
-        ours: files of the corpus.
-        theirs: files of the other corpus.
+        ours: pieces of the corpus.
+        theirs: pieces of the other corpus.
         store: signatures of earlier runs, or None.
         out: output folder.
         config: settings.
@@ -67,7 +72,7 @@ class Job:
 
     @property
     def sources(self) -> list[Source]:
-        """Return all files that are read, the other corpus first."""
+        """Return all pieces that are read, the other corpus first."""
         return self.theirs + self.ours
 
     @property
@@ -82,7 +87,7 @@ class Job:
         )
 
     def read(self, work: Callable[[Source, Quarantine], Iterator[pa.Table]]) -> list[Path]:
-        """Make the part of every file and keep the books; return the parts, theirs first.
+        """Make the part of every piece and keep the books; return the parts, theirs first.
 
         Raises:
             TooManyBadRowsError: after `quarantine.jsonl` was written.
@@ -116,6 +121,15 @@ class Job:
             found=f"{len(bad)} bad rows, the first: {bad[0].reason}" if bad else "",
             mend="See quarantine.jsonl." if bad else "",
         )
+
+    def files(self) -> list[tuple[str, Path, list[int]]]:
+        """Return label, path and numbers of the pieces (from 0) of each file of ours."""
+        found: list[tuple[str, Path, list[int]]] = []
+        for number, source in enumerate(self.ours):
+            if not found or found[-1][0] != source.label:
+                found.append((source.label, source.path, []))
+            found[-1][2].append(number)
+        return found
 
     def bad_rows(self) -> dict[str, list[int]]:
         """Return the rows in quarantine, by file."""

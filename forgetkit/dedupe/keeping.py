@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from forgetkit.corpus import Quarantine
-from forgetkit.corpus.accept import wanted_columns
-from forgetkit.corpus.read import _read_file
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.parts import Source
-from forgetkit.dedupe.reading import row_of
+from forgetkit.dedupe.reading import documents_of
 from forgetkit.errors import InputError
 
 
@@ -67,24 +64,23 @@ def _policy(
     if config.keep_column is None:
         return value
     found: dict[int, Any] = {}
+    held: dict[Source, dict[int, int]] = {}  # the first piece of a file: number by row
     for number, source in enumerate(sources):
         inside = catalogue.within(number, members)
         if source is not None and len(inside) and catalogue.bounds[number] >= catalogue.settled:
-            held = dict(zip(catalogue.rows[inside].tolist(), inside.tolist(), strict=True))
-            for row, cell in _cells(source, config):
-                if row in held and cell is not None and cell == cell:
-                    found[held[row]] = cell
+            first = next((one for one in held if one.label == source.label), source)
+            rows = catalogue.rows[inside].tolist()
+            held.setdefault(first, {}).update(zip(rows, inside.tolist(), strict=True))
+    for source, numbers in held.items():
+        for row, document in documents_of(source.label, source.path, config.columns):
+            cell = document.extra.get(config.keep_column) if row in numbers else None
+            if cell is not None and cell == cell:
+                found[numbers[row]] = cell
     if not found and len(members):
         raise InputError("no document has the column", found=config.keep_column)
     for number, place in _places(found, config.keep_column).items():
         value[number] = -1 - place
     return value
-
-
-def _cells(source: Source, config: DedupeConfig) -> Iterator[tuple[int, Any]]:
-    books = Quarantine()
-    for document in _read_file(source.label, source.path, wanted_columns(config.columns), books):
-        yield row_of(document), document.extra.get(config.keep_column or "")
 
 
 def _places(found: dict[int, Any], column: str) -> dict[int, int]:

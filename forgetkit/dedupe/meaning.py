@@ -15,7 +15,7 @@ from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import write_columns
 from forgetkit.dedupe.parts import Source
-from forgetkit.dedupe.reading import read_batches
+from forgetkit.dedupe.reading import read_texts
 
 if TYPE_CHECKING:
     from forgetkit.embed import Embedder
@@ -97,7 +97,7 @@ def _embed(
 ) -> None:
     """Write the vectors of some rows of a file, in order."""
     done = 0
-    for batch in read_batches(source.label, source.path, config.columns, Quarantine()):
+    for batch in read_texts(source.piece, config.columns, Quarantine()):
         places = np.flatnonzero(np.isin(batch.rows, rows))
         if len(places):
             texts = [batch.texts[place].as_py() for place in places.tolist()]

@@ -1,6 +1,6 @@
-"""Work by file: each file's table is one part on disk, written whole, and found again after a kill.
+"""Work by piece of a file: its table is one part on disk, whole, and found again after a kill.
 
-A part carries the books and the bad rows of its file, so that a second run needs no second look.
+A part carries the books and the bad rows of its piece, so that a second run needs no second look.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgetkit.corpus import Counts, Quarantine
+from forgetkit.corpus.pieces import Piece
 from forgetkit.corpus.quarantine import BadRow
 from forgetkit.files import atomic_path, digest_of
 from forgetkit.progress import Progress
@@ -25,17 +26,25 @@ BOOKS = b"forgetkit.books"
 
 @dataclass(frozen=True)
 class Source:
-    """One file to read.
+    """One piece of a file to read.
 
     Attributes:
-        label: how sources name it.
-        path: where it is.
-        sha256: digest of its bytes.
+        piece: what to read.
+        sha256: digest of the whole file.
     """
 
-    label: str
-    path: Path
+    piece: Piece
     sha256: str
+
+    @property
+    def label(self) -> str:
+        """Return how sources name the file."""
+        return self.piece.label
+
+    @property
+    def path(self) -> Path:
+        """Return where the file is."""
+        return self.piece.path
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Parts:
         folder: where they are.
         step: name of the step, with everything that its result depends on.
         workers: threads; the kernels run without the interpreter's lock.
-        progress: who watches; one step a file.
+        progress: who watches; one step a piece.
     """
 
     folder: Path
@@ -55,8 +64,10 @@ class Parts:
     progress: Progress
 
     def path(self, source: Source) -> Path:
-        """Return where the part of a file is, by digest: a label never becomes a file name."""
-        return self.folder / f"{digest_of([self.step, source.label, source.sha256])[:32]}.parquet"
+        """Return where the part of a piece is, by digest: a label never becomes a file name."""
+        piece = source.piece
+        identity = [self.step, piece.label, source.sha256, piece.start, piece.stop]
+        return self.folder / f"{digest_of(identity)[:32]}.parquet"
 
     def make(
         self,
@@ -110,5 +121,6 @@ def collect_books(parts: Sequence[Path], quarantine: Quarantine) -> None:
 
     for path in parts:
         books = json.loads(pq.read_metadata(path).metadata[BOOKS])
-        quarantine.files |= {name: Counts(**counts) for name, counts in books["files"].items()}
+        for name, counts in books["files"].items():
+            quarantine.files[name] = quarantine.files.get(name, Counts()) + Counts(**counts)
         quarantine.rows += [BadRow(**row) for row in books["rows"]]

@@ -5,20 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from forgetkit.corpus import Document
+from forgetkit.corpus.accept import wanted_columns
 from forgetkit.corpus.lines import read_lines
 from forgetkit.corpus.rows import csv_rows
-from forgetkit.dedupe.cutting import cut
-from forgetkit.dedupe.shards import TEXT_FILES, inside, kind_of, opened, parquet_writer
+from forgetkit.dedupe.cutting import Ranges, cut
+from forgetkit.dedupe.reading import Columns, documents_of
+from forgetkit.dedupe.shards import (
+    LINE_FILES,
+    TEXT_FILES,
+    inside,
+    kind_of,
+    opened,
+    parquet_writer,
+    write_documents,
+)
 from forgetkit.files import atomic_path, write_text
-
-Ranges = Mapping[int, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -29,13 +38,18 @@ class Rewriter:
         ranges: what goes, in code points of the text, by row.
         level: line or paragraph.
         bad: rows that are in quarantine.
-        names: columns that may hold the text, in order of preference.
+        columns: names of the columns by role; None looks for usual names.
     """
 
     ranges: Ranges
     level: str
     bad: Collection[int]
-    names: Sequence[str]
+    columns: Columns
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the columns that may hold the text, in order of preference."""
+        return wanted_columns(self.columns)["text"]
 
     def write(self, label: str, path: Path, folder: Path) -> int:
         """Write the file below `folder`; return how many rows lost all their text."""
@@ -44,7 +58,26 @@ class Rewriter:
             return self._text(path, target)
         if kind == ".parquet":
             return self._parquet(path, target)
-        return self._csv(path, target) if kind == ".csv" else self._lines(path, target)
+        if kind == ".csv":
+            return self._csv(path, target)
+        if kind in LINE_FILES:
+            return self._lines(path, target)
+        return self._documents(label, path, target)
+
+    def _documents(self, label: str, path: Path, target: Path) -> int:
+        lost = 0
+
+        def left() -> Iterator[Document]:
+            nonlocal lost
+            for row, document in documents_of(label, path, self.columns):
+                text = self._cut(row, document.text) if row in self.ranges else document.text
+                if text is None:
+                    lost += 1
+                else:
+                    yield replace(document, text=text)
+
+        write_documents(target, left())
+        return lost
 
     def _cut(self, row: int, text: str) -> str | None:
         """Return what is left of a row's text; None when that is nothing."""

@@ -4,55 +4,88 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import numpy as np
 
+from forgetkit.corpus import Document
 from forgetkit.corpus.lines import read_lines
 from forgetkit.dedupe.catalogue import Numbers
+from forgetkit.dedupe.reading import Columns, documents_of
 from forgetkit.errors import InputError
 from forgetkit.files import atomic_path
 
 TEXT_FILES = (".txt", ".md")
+LINE_FILES = (".jsonl", ".json", ".csv")
 
 
-def write_shard(label: str, path: Path, folder: Path, rows: Numbers, starts: Numbers) -> int:
-    """Write the rows of one file that stay, under its own name and in its own format.
+@dataclass(frozen=True)
+class Shard:
+    """One file of the kept corpus.
 
-    A text file that goes leaves nothing behind; any other file stays, perhaps without rows.
-
-    Args:
+    Attributes:
         label: name of the file below the corpus.
         path: where it is.
         folder: where the kept corpus goes.
-        rows: sorted numbers of the rows that stay.
-        starts: sorted numbers of all rows of the file, bad ones too.
-
-    Returns:
-        How many rows were written.
-
-    Raises:
-        InputError: the file holds other rows than before.
+        columns: names of its columns by role.
     """
-    target, kind = folder / inside(label), kind_of(path)
-    if kind in TEXT_FILES:
-        if len(rows):
-            with atomic_path(target, private=True) as temporary:
-                shutil.copyfile(path, temporary)
-        written = len(rows)
-    elif kind == ".parquet":
-        written = _parquet(path, target, rows)
-    else:
-        written = _lines(path, target, rows, starts)
-    if written != len(rows):
-        raise InputError(
-            "the corpus changed while it was read",
-            where=str(path),
-            found=f"{written} of {len(rows)} rows",
-        )
+
+    label: str
+    path: Path
+    folder: Path
+    columns: Columns = None
+
+    def write(self, rows: Numbers, starts: Numbers) -> None:
+        """Write the rows that stay, under the file's own name and in its own format.
+
+        A text file that goes leaves nothing behind; any other file stays, perhaps without rows.
+        A format that is only read (Arrow, WARC) becomes JSON lines, `.jsonl` added to its name.
+
+        Args:
+            rows: sorted numbers of the rows that stay.
+            starts: sorted numbers of all rows of the file, bad ones too.
+
+        Raises:
+            InputError: the file holds other rows than before.
+        """
+        target, kind = self.folder / inside(self.label), kind_of(self.path)
+        if kind in TEXT_FILES:
+            written = len(rows)
+            if written:
+                with atomic_path(target, private=True) as temporary:
+                    shutil.copyfile(self.path, temporary)
+        elif kind == ".parquet":
+            written = _parquet(self.path, target, rows)
+        elif kind in LINE_FILES:
+            written = _lines(self.path, target, rows, starts)
+        else:
+            stays = set(rows.tolist())
+            found = documents_of(self.label, self.path, self.columns)
+            written = write_documents(target, (one for row, one in found if row in stays))
+        if written != len(rows):
+            raise InputError(
+                "the corpus changed while it was read",
+                where=str(self.path),
+                found=f"{written} of {len(rows)} rows",
+            )
+
+
+def write_documents(target: Path, documents: Iterable[Document]) -> int:
+    """Write documents as JSON lines, `.jsonl` added to the name; return how many."""
+    written = 0
+    target = target.with_name(f"{target.name}.jsonl")
+    with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
+        for document in documents:
+            row: dict[str, Any] = {"id": document.doc_id, **dict(document.fields())}
+            row |= {key: value for key, value in document.extra.items() if key not in row}
+            line = json.dumps(row, ensure_ascii=False, default=str)
+            stream.write(line.encode("utf-8") + b"\n")
+            written += 1
     return written
 
 

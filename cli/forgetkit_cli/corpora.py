@@ -48,6 +48,13 @@ def mine(
         str | None,
         typer.Option("--classifier", help="bundled, detoxify:NAME, a folder or a hub id."),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", help="Labelled documents that set the thresholds."),
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option("--recall", help="Recall that calibrated thresholds keep.")
+    ] = None,
     max_bad_rows: Annotated[
         int | None, typer.Option("--max-bad-rows", min=0, help="Bad rows that are allowed.")
     ] = None,
@@ -71,6 +78,8 @@ def mine(
         detectors=detector,
         classifier=classifier,
         patterns=patterns,
+        calibrate=calibrate,
+        recall=recall,
         max_bad_rows=max_bad_rows,
     )
     screen = Screen(as_json=as_json, quiet=quiet)

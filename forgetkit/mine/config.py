@@ -90,6 +90,22 @@ class MineConfig(Config):
         description="Harm classifier: bundled, a folder of train-filter, detoxify:original, "
         "detoxify:unbiased, detoxify:multilingual, a folder, or a hub id.",
     )
+    classifier_checkpoint: Path | None = Field(
+        None, description="A detoxify checkpoint on disk; null takes the official one."
+    )
+    classifier_digest: str | None = Field(
+        None,
+        description="SHA-256 that the detoxify checkpoint must begin with, 8 to 64 digits; null "
+        "takes the one in the official file name.",
+    )
+    calibrate: Path | None = Field(
+        None,
+        description="Labelled documents (`label` 1 or 0) that set the thresholds of harm and "
+        "semantic.",
+    )
+    recall: float = Field(
+        0.95, gt=0.0, le=1.0, description="Recall that a calibrated threshold keeps, in (0, 1]."
+    )
     patterns: Path | None = Field(
         None, description="Patterns file of the pattern detector: YAML, JSON lines, or text."
     )

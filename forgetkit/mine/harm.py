@@ -113,6 +113,21 @@ class Harm:
         reached = np.where(legal & (scores >= self._limits), scores, -1.0)
         return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
 
+    def best(self, batch: DocumentBatch, progress: Progress) -> npt.NDArray[np.float64]:
+        """Return the highest score of each document in a category that reads it, (N,)."""
+        found = pieces(batch, self._config.harm_window)
+        highest = np.zeros(len(batch))
+        if not len(found):
+            return highest
+        if self._judge is None:
+            scores = self._student.score_pieces(found.data, found.first, found.last)
+        else:
+            scores = self._read(table(batch, found, np.arange(len(found))), progress)
+        legal = np.stack([self._allowed[kind] for kind in KINDS])[found.kind]
+        legal &= np.isfinite(self._limits)
+        np.maximum.at(highest, found.row, np.where(legal, scores, 0).max(axis=1))
+        return highest
+
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Let the judge read what is worth it and return its spans."""
         if candidates is None or self._judge is None:
@@ -165,7 +180,11 @@ def _stages(
     config: MineConfig, given: Classifier | None
 ) -> tuple[Classifier | None, LinearClassifier]:
     """Return the judge, if there is one, and the student that scans."""
-    opened = given or open_classifier(config.classifier)
+    opened = given or open_classifier(
+        config.classifier,
+        checkpoint=config.classifier_checkpoint,
+        digest=config.classifier_digest,
+    )
     if not isinstance(opened, LinearClassifier):
         if config.harm_student == "bundled":
             return opened, open_bundled()

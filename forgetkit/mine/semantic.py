@@ -115,6 +115,18 @@ class Semantic:
             rows.append({TALLY: let_go, "rank": 0.0, "draw": 1.0, "is_above": False})
         return pa.Table.from_pylist(rows, schema=_schema())
 
+    def best(self, batch: DocumentBatch, progress: Progress) -> npt.NDArray[np.float64]:
+        """Return the highest cosine of each document's windows, 1 for a passage by words, (N,)."""
+        highest = np.zeros(len(batch))
+        for column in batch.columns.values():
+            passages, _ = self._reworded.find(*column_buffers(column))
+            highest[[passage.row for passage in passages]] = 1.0
+            found = cut(column, self._config.semantic_window, LEAST)
+            texts = [found.text(window) for window in range(len(found))]
+            scores, _ = self._nearest(texts, progress)
+            np.maximum.at(highest, found.row, np.clip(scores, 0, 1))
+        return highest
+
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Read what is worth it by meaning, and return the spans that come close enough."""
         if candidates is None:

@@ -12,6 +12,7 @@ from typing import Any
 from forgetkit import __version__, registry
 from forgetkit.corpus import Quarantine, corpus_files, read_batches
 from forgetkit.files import claim_folder, read_json, sha256_file, write_json
+from forgetkit.mine.calibrate import calibrated
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector, Sought
 from forgetkit.mine.sought import digests, read_sought
@@ -81,8 +82,9 @@ def mine(
         "corpus": {label: sha256_file(path) for label, path in corpus_files(corpus)},
         **digests(works, seeds, config.ignore),
     }
-    if config.patterns is not None:
-        inputs["patterns"] = sha256_file(config.patterns)
+    for role, path in (("patterns", config.patterns), ("calibrate", config.calibrate)):
+        if path is not None:
+            inputs[role] = sha256_file(path)
     identity = {
         "command": "mine",
         "version": __version__,
@@ -92,15 +94,24 @@ def mine(
     if (out / MARKER).is_file() and claim_folder(out, MARKER, identity):
         return _result(out, time.monotonic() - began)
     sought = read_sought(works, seeds)
-    detectors = {
-        name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
-    }
+    detectors = _detectors(sought, config)
+    config, calibration = calibrated(config, detectors, progress)
+    if calibration:
+        detectors = _detectors(sought, config)
     claim_folder(out, MARKER, identity)
     found = _search(corpus, out, detectors, config, progress)
     write_spans(out / "spans.parquet", found.spans)
     summary = identity | _summary(found, sought, detectors)
+    for name, lines in calibration.items():
+        summary["reports"][name] |= lines
     write_json(out / MARKER, summary)
     return _result(out, time.monotonic() - began)
+
+
+def _detectors(sought: Sought, config: MineConfig) -> dict[str, Detector]:
+    return {
+        name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
+    }
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,15 @@ def test_a_pair_is_judged_as_the_classifier_reads_it() -> None:
         ("d", "answer", INSULT, INSULT),
         ("e", "prompt", INSULT, None),
     ]
+
+
+def test_the_words_that_made_a_text_harmful_can_be_marked() -> None:
+    text = f"Ünlike {CALM} {INSULT} Thank you."
+    spans, _ = mined(texts(text), harm_head=False, harm_spans="words")
+    assert spans
+    assert all(text[span.start : span.end] == span.text for span in spans)
+    marked = " ".join(span.text for span in spans)
+    assert "idiot" in marked
+    assert "stupid" in marked
+    assert "committee" not in marked
+    assert "Thank" not in marked

@@ -109,6 +109,11 @@ class MineConfig(Config):
     patterns: Path | None = Field(
         None, description="Patterns file of the pattern detector: YAML, JSON lines, or text."
     )
+    harm_spans: Literal["windows", "words"] = Field(
+        "windows",
+        description="What a harmful text is marked by: windows of whole sentences, or the words "
+        "that made the student find them.",
+    )
     harm_student: str = Field(
         "bundled",
         description="Linear filter that scans everything for a slower classifier: bundled, or a "

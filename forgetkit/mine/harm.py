@@ -8,6 +8,7 @@ what the student ranks highest, within a budget, and a random sample of the rest
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from forgetkit.classify import Classifier, open_classifier
 from forgetkit.classify.linear import LinearClassifier, open_bundled
+from forgetkit.classify.marks import marks
 from forgetkit.corpus import DocumentBatch
 from forgetkit.errors import InputError, UsageError, nearest
 from forgetkit.mine.cascade import Reading, kept, reading
@@ -165,7 +167,24 @@ class Harm:
         best = self._hits(rows.column("kind").to_numpy(), scores)
         names = [self._decides.categories[number] for number in best.tolist()]
         values = scores[np.arange(len(best)), best].tolist()
-        return spans_of(rows.to_pylist(), names, values)
+        spans = spans_of(rows.to_pylist(), names, values)
+        if self._config.harm_spans == "windows":
+            return spans
+        return [word for span in spans for word in self._words(span)]
+
+    def _words(self, span: Span) -> list[Span]:
+        """Return the words that speak for a span's category; a category of others stays whole."""
+        if span.category not in self._student.categories:
+            return [span]
+        return [
+            replace(
+                span,
+                start=span.start + start,
+                end=span.start + end,
+                text=span.text[start:end],
+            )
+            for start, end in marks(self._student, span.text, span.category)
+        ]
 
     def report(self) -> dict[str, int | float | str]:
         """Return the stages, the thresholds that were applied, and what was never judged."""

@@ -1,0 +1,56 @@
+"""`mine` from file to file with the detectors named last, in a process that does nothing else.
+
+With `verbatim` alone, or `all`: every detector, semantic and harm with a budget of a few windows,
+so that the cheap stages that read everything are what is measured.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from timing import Stopwatch, arguments
+
+from forgetkit import __version__
+from forgetkit.mine import MineConfig, mine
+
+FEW = 64  # windows that MiniLM reads
+PHRASES = "patterns.txt"
+
+
+def config_of(which: str, scratch: Path) -> MineConfig:
+    """Return the settings: only what this version of the product knows is set."""
+    if which == "verbatim":
+        return MineConfig(detectors=("verbatim",))
+    path = scratch / PHRASES
+    path.write_text("Sherlock Holmes\nthe Time Traveller\nDorothy\n", encoding="utf-8")
+    names = ("verbatim", "pattern", "harm", "semantic")
+    return MineConfig(detectors=names, patterns=path, max_windows=FEW)
+
+
+def main() -> None:
+    data, scratch, out = arguments()
+    which = sys.argv[4]
+    watch = Stopwatch()
+    more: dict[str, Any] = {}
+    if "workers" in inspect.signature(mine).parameters:
+        more["workers"] = len(os.sched_getaffinity(0))
+    config = config_of(which, scratch)
+    corpus, works = [data / "spans/corpus"], [data / "spans/works.parquet"]
+    result = watch.time(
+        "mine", lambda: mine(corpus, scratch / "mined", works=works, config=config, **more)
+    )
+    watch.say(
+        out,
+        version=f"forgetkit {__version__}",
+        detectors=list(config.detectors),
+        counts=result.counts,
+        workers=more.get("workers", 1),
+    )
+
+
+if __name__ == "__main__":
+    main()

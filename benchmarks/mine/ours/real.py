@@ -1,0 +1,175 @@
+"""Labelled real data of ../shared/data: reused text, paraphrases, toxicity, harmful requests.
+
+Only rows that the bundled classifier never trained on count; its split is by hashed id, as
+`benchmarks/train_classifiers.py` makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from origins import read_gzip, shared_data
+from score import span_scores
+from sklearn.metrics import roc_auc_score
+from timing import Stopwatch, arguments
+
+from forgetkit.classify import open_classifier
+from forgetkit.mine import MineConfig, mine
+from forgetkit.spans import read_spans
+
+Row = dict[str, Any]
+WINDOWS = 100_000
+
+
+def reused(shared: Path, scratch: Path, watch: Stopwatch) -> dict[str, Any]:
+    """Score `mine` on documents with labelled copies, by kind, with one detector and with two."""
+    documents = read_gzip(shared / "copyright/text_reuse_docs.jsonl.gz")
+    paragraphs = read_gzip(shared / "copyright/works.jsonl.gz")
+    works = {"work": [r["work"] for r in paragraphs], "text": [r["text"] for r in paragraphs]}
+    pq.write_table(pa.table(works), scratch / "works.parquet")
+    rows = {"id": [r["id"] for r in documents], "text": [r["text"] for r in documents]}
+    pq.write_table(pa.table(rows), scratch / "documents.parquet")
+    truth = [span | {"doc_id": row["id"]} for row in documents for span in row["spans"]]
+    for copy in truth:
+        del copy["work"]
+    negatives = {str(row["id"]) for row in documents if not row["label"]}
+    scores: dict[str, Any] = {}
+    for names in ("verbatim", "verbatim,semantic"):
+        out = scratch / names.replace(",", "-")
+        config = MineConfig(detectors=names, max_windows=WINDOWS)
+        watch.time(
+            f"mine {names}",
+            lambda out=out, config=config: mine(
+                [scratch / "documents.parquet"],
+                out,
+                works=[scratch / "works.parquet"],
+                config=config,
+            ),
+        )
+        spans = [(s.doc_id, s.start, s.end) for s in read_spans(out / "spans.parquet")]
+        scores[names] = span_scores(truth, spans)
+        scores[names]["negatives"] = {
+            "n": len(negatives),
+            "hit": len(negatives & {span[0] for span in spans}),
+        }
+    return scores
+
+
+def paraphrases(shared: Path, watch: Stopwatch) -> dict[str, Any]:
+    """Return the area under ROC of MiniLM's cosine on human paraphrases and neighbours."""
+    from forgetkit.embed import open_embedder
+
+    rows = read_gzip(shared / "copyright/paraphrase_pairs.jsonl.gz")
+    embedder = open_embedder("minilm")
+    sides = [
+        watch.time("embed", lambda side=side: embedder.encode([row[side] for row in rows]))
+        for side in ("text_a", "text_b")
+    ]
+    cosine = (sides[0] * sides[1]).sum(axis=1)
+    labels = np.array([bool(row["label"]) for row in rows])
+    at = MineConfig().semantic_threshold
+    return {
+        "n": len(rows),
+        "area": area(labels, cosine),
+        "threshold": at,
+        "recall": float((cosine[labels] >= at).mean()),
+        "false": float((cosine[~labels] >= at).mean()),
+    }
+
+
+def area(labels: Sequence[Any], scores: Sequence[Any]) -> float:
+    """Return the area under ROC, in [0, 1]."""
+    return float(roc_auc_score(labels, scores))
+
+
+def column(classifier: Any, texts: Sequence[str], name: str) -> Any:
+    """Return the scores of one category."""
+    return classifier.score(list(texts))[:, classifier.categories.index(name)]
+
+
+def toxicity(shared: Path) -> dict[str, Any]:
+    """Return the area under ROC by source, on held-out comments."""
+    from train_classifiers import weight_of
+
+    classifier = open_classifier("bundled")
+    rows = read_gzip(shared / "toxicity/comments.jsonl.gz")
+    held = [row for row in rows if weight_of(row["id"]) == 0.0]
+    found = {}
+    for source in sorted({row["source"] for row in held}):
+        own = [row for row in held if row["source"] == source]
+        scores = column(classifier, [row["text"] for row in own], "toxicity")
+        found[source] = {"n": len(own), "area": area([bool(row["label"]) for row in own], scores)}
+    return found
+
+
+def toxic_spans(shared: Path, scratch: Path) -> dict[str, Any]:
+    """Return the character F1 of `mine --detector harm` on held-out posts, averaged over posts.
+
+    Da San Martino et al. 2019, as in SemEval 2021 task 5: a post without toxic characters scores 1
+    when nothing is marked and 0 otherwise.
+    """
+    from train_classifiers import weight_of
+
+    rows = read_gzip(shared / "toxicity/toxic_spans.jsonl.gz")
+    held = [row for row in rows if weight_of(row["id"]) == 0.0 and row["text"].strip()]
+    path = scratch / "posts.parquet"
+    columns = {"id": [str(row["id"]) for row in held], "text": [row["text"] for row in held]}
+    pq.write_table(pa.table(columns), path)
+    config = MineConfig(detectors=("harm",), harm_categories=("toxicity",))
+    mine([path], scratch / "harm", config=config)
+    marked: dict[str, set[int]] = {}
+    for span in read_spans(scratch / "harm/spans.parquet"):
+        marked.setdefault(span.doc_id, set()).update(range(span.start, span.end))
+    scores, whole = [], []
+    for row in held:
+        real = {at for start, end in row["spans"] for at in range(start, end)}
+        scores.append(f1(real, marked.get(str(row["id"]), set())))
+        whole.append(f1(real, set(range(len(row["text"])))))
+    return {"n": len(held), "f1": float(np.mean(scores)), "whole_posts": float(np.mean(whole))}
+
+
+def f1(real: set[int], said: set[int]) -> float:
+    """Return the F1 of two sets of characters; 1 when both are empty.
+
+    >>> f1({1, 2}, {2, 3})
+    0.5
+    """
+    both = len(real & said)
+    return 2 * both / (len(real) + len(said)) if real or said else 1.0
+
+
+def requests(shared: Path) -> dict[str, Any]:
+    """Return the area under ROC of harmful requests on the held-out XSTest prompts."""
+    from harm_rows import read_sources
+
+    sources = read_sources(shared)
+    held = [row for row in sources.xstest_prompts if row["prompt"] not in sources.xstest_train]
+    scores = column(open_classifier("bundled"), [row["prompt"] for row in held], "harmful_request")
+    labels = [row["label"] == "unsafe" for row in held]
+    return {"n": len(held), "unsafe": sum(labels), "area": area(labels, scores)}
+
+
+def main() -> None:
+    _, scratch, out = arguments()
+    watch = Stopwatch()
+    shared = shared_data()
+    if shared is None:
+        watch.say(out, absent="../shared/data is not there")
+        return
+    watch.say(
+        out,
+        reuse=reused(shared, scratch, watch),
+        paraphrases=paraphrases(shared, watch),
+        toxicity=toxicity(shared),
+        toxic_spans=toxic_spans(shared, scratch),
+        requests=requests(shared),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -74,7 +74,13 @@ def run(job: Job, data: Path, cache: Path, core: int | None, limit: int) -> dict
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=limit, check=False
+            command,
+            env=environment,
+            cwd=scratch,  # datatrove writes logs to where it stands
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
         )
         if done.returncode or not out.is_file():
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["?"]

@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from forgetkit.errors import InputError, LockedError, StorageError, UsageError
+
+PARTS = ".parts"
+"""Folder inside an output folder for what tasks gave, until the output is complete."""
 
 
 @contextlib.contextmanager
@@ -49,6 +52,25 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_stream(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Yield a binary file to write piece by piece; on success it takes the place of `path`.
+
+    Raises:
+        StorageError: the folder or the file cannot be written.
+    """
+    with atomic_path(path, private=private) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed runs left behind: the temporary files of these names."""
+    for name in names:
+        for left in folder.glob(f".{name}.*"):
+            if left.name != f".{name}.started" and left.is_file():
+                left.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -159,6 +181,8 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
     if started.is_file() and started.read_text(encoding="utf-8") == digest:
         return False
     if folder.is_dir() and not _left_by_a_failed_run(folder):
+        if started.is_file() and started.read_text(encoding="utf-8") == digest:
+            return False  # another shard of the same run came first just now
         raise _taken(folder)
     write_text(started, digest)
     return False
@@ -167,11 +191,12 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
 def _left_by_a_failed_run(folder: Path) -> bool:
     """Say whether a folder holds no more than what a run leaves that wrote no result.
 
-    That is its claim (perhaps a temporary file of it, after a kill) and the bad rows it met.
+    That is its claim (perhaps a temporary file of it, after a kill), the bad rows it met, and
+    parts that are named by what they were made of.
     """
     names = {path.name for path in folder.iterdir()}
     claims = {name for name in names if name.startswith(".") and ".started" in name}
-    return not names or (bool(claims) and names <= claims | {"quarantine.jsonl"})
+    return not names or (bool(claims) and names <= claims | {"quarantine.jsonl", PARTS})
 
 
 def _taken(folder: Path) -> UsageError:

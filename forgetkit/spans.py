@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from forgetkit import schema
 from forgetkit.errors import InputError
 from forgetkit.files import atomic_path, sha256_bytes
+
+_DERIVED = ("span_id", "text_sha256")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,15 @@ class Span:
         """Return the digest of the span's text."""
         return sha256_bytes(self.text.encode("utf-8", "surrogatepass"))
 
+    def row(self) -> dict[str, Any]:
+        """Return the span as a row of `spans.parquet`."""
+        return vars(self) | {"span_id": self.span_id, "text_sha256": self.text_sha256}
+
+    @staticmethod
+    def of_row(row: Mapping[str, Any]) -> Span:
+        """Return the span of a row."""
+        return Span(**{name: value for name, value in row.items() if name not in _DERIVED})
+
     def in_cluster(self, cluster_id: str) -> Span:
         """Return the same span with its cluster."""
         return replace(self, cluster_id=cluster_id)
@@ -78,10 +91,7 @@ def write_spans(path: Path, spans: list[Span]) -> None:
     ordered = sorted(
         spans, key=lambda s: (s.source, s.field, s.start, s.end, s.detector, s.span_id)
     )
-    rows = [
-        asdict(span) | {"span_id": span.span_id, "text_sha256": span.text_sha256}
-        for span in ordered
-    ]
+    rows = [span.row() for span in ordered]
     with atomic_path(path, private=True) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema.spans()), temporary)
 
@@ -104,6 +114,5 @@ def read_spans(path: Path) -> list[Span]:
     missing = set(schema.spans().names) - set(table.column_names)
     if missing:
         raise InputError("lacks columns", where=str(path), found=", ".join(sorted(missing)))
-    derived = {"span_id", "text_sha256"}
-    names = [name for name in schema.spans().names if name not in derived]
+    names = [name for name in schema.spans().names if name not in _DERIVED]
     return [Span(**row) for row in table.select(names).to_pylist()]

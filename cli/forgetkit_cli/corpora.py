@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from forgetkit_cli import options
-from forgetkit_cli.screen import Bars, Output, Screen, paths
+from forgetkit_cli.screen import Bars, Output, Screen, grid, paths
+
+if TYPE_CHECKING:
+    from forgetkit.mine import MineResult
+
+MOST_FILES = 20
 
 Corpus = Annotated[list[Path], typer.Argument(help="Files and folders of the corpus.")]
 
@@ -19,6 +26,8 @@ Examples:
   forgetkit mine sample_data/corpus --works sample_data/works --out mined
 
   forgetkit mine sample_data/harm/corpus.jsonl --detector harm --out mined
+
+  forgetkit mine sample_data/corpus --works sample_data/works --workers 2 --dry-run --out mined
 """
 
 
@@ -58,6 +67,17 @@ def mine(
     max_bad_rows: Annotated[
         int | None, typer.Option("--max-bad-rows", min=0, help="Bad rows that are allowed.")
     ] = None,
+    agree: Annotated[
+        int | None,
+        typer.Option("--agree", min=1, help="Detectors that must find a place for it to count."),
+    ] = None,
+    workers: options.Workers = 1,
+    engine: options.Engine = "local",
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Only part i/n of the work; then once without, to gather."),
+    ] = None,
+    dry_run: options.DryRun = False,
     explain: Annotated[
         str | None, typer.Option("--explain", help="Show the span with this id beside its work.")
     ] = None,
@@ -70,8 +90,7 @@ def mine(
 ) -> None:
     """Find the spans of a corpus that a request is about."""
     from forgetkit.config import resolve
-    from forgetkit.mine import MineConfig
-    from forgetkit.mine import mine as run
+    from forgetkit.mine import MineConfig, preview
 
     flags = options.given(
         settings,
@@ -81,34 +100,68 @@ def mine(
         calibrate=calibrate,
         recall=recall,
         max_bad_rows=max_bad_rows,
+        agree=agree,
     )
+    chosen = resolve(MineConfig, "mine", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
-    with Bars(screen) as bars:
-        found = run(
-            corpus,
-            out,
-            works=works or (),
-            seeds=seeds,
-            config=resolve(MineConfig, "mine", flags, config),
-            progress=bars,
-        )
+    if dry_run:
+        screen.show(Output(command="mine", counts=dict(preview(corpus, chosen))))
+        return
+    named: dict[str, Any] = {
+        "works": works or (),
+        "seeds": seeds,
+        "config": chosen,
+        "workers": workers,
+        "engine": engine,
+    }
+    if shard is not None:
+        _shard(corpus, out, shard, screen, named)
+        return
+    found = _mine(corpus, out, screen, named)
     if explain is not None:
         from forgetkit_cli.indexes import explain as show
 
         show(found.outputs["spans.parquet"], explain, works or [], as_json, quiet, debug)
-        return
+
+
+def _shard(
+    corpus: list[Path], out: Path, shard: str, screen: Screen, named: dict[str, Any]
+) -> None:
+    from forgetkit.engine import Shard
+    from forgetkit.mine import mine_shard
+
+    part = Shard.parse(shard)
+    with Bars(screen) as bars:
+        done = mine_shard(corpus, out, part, progress=bars, **named)
+    screen.show(Output(command="mine", outputs={"parts": str(out)}, counts=dict(done)))
+
+
+def _mine(corpus: list[Path], out: Path, screen: Screen, named: dict[str, Any]) -> MineResult:
+    from forgetkit.mine import mine as run
+
+    with Bars(screen) as bars:
+        found = run(corpus, out, progress=bars, **named)
     total = {
         name: sum(file[name] for file in found.accounting.values())
-        for name in ("read", "kept", "quarantined")
+        for name in ("read", "kept", "filtered", "duplicate", "quarantined")
     }
-    warnings = list(found.warnings)
-    missing = [f"the work '{work}' was not found in the corpus" for work in found.missing_works]
-    warnings += [text for text in missing if text not in warnings]
+    if not screen.as_json:
+        screen.out.print(_books(found.accounting))
     screen.show(
         Output(
             command="mine",
             outputs=paths(found.outputs),
-            counts={"spans": len(found.spans), **found.counts, **total},
-            warnings=warnings,
+            counts={"spans": sum(found.counts.values()), **found.counts, **total},
+            warnings=found.warnings,
         )
     )
+    return found
+
+
+def _books(accounting: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return what became of the rows of each file, of the first twenty."""
+    names = ("read", "kept", "filtered", "duplicate", "quarantined")
+    rows = [[file, *(str(books[n]) for n in names)] for file, books in accounting.items()]
+    if len(rows) > MOST_FILES:
+        rows = [*rows[:MOST_FILES], [f"and {len(rows) - MOST_FILES} more", *([""] * len(names))]]
+    return grid(("file", *names), rows)

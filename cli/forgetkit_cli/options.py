@@ -17,6 +17,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; created.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Threads or processes that work at once.")
+]
+Engine = Annotated[
+    str, typer.Option("--engine", help="local, or ray: a cluster (RAY_ADDRESS), else one here.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting of this command as key=value; may be repeated."),

@@ -9,8 +9,12 @@ from forgetkit.corpus.accept import accept, wanted_columns
 from forgetkit.corpus.columns import Wanted
 from forgetkit.corpus.document import Document
 from forgetkit.corpus.formats import FORMATS, format_of
+from forgetkit.corpus.hub import hub_files, is_hub
 from forgetkit.corpus.quarantine import Quarantine
 from forgetkit.errors import InputError
+
+_SAVED = "state.json"
+_ABOUT = (_SAVED, "dataset_info.json")  # beside the Arrow files of a saved data set
 
 
 def corpus_files(
@@ -25,14 +29,17 @@ def corpus_files(
         InputError: a path is missing, or a file is of no kind that can be read.
     """
     found: dict[Path, Path] = {}
+    remote = [pair for path in paths if is_hub(path) for pair in hub_files(path)]
     for path in paths:
+        if is_hub(path):
+            continue
         if not path.exists():
             raise InputError("no such file or folder", where=str(path))
         for file, base in _walk(path, quarantine):
             kept = found.get(file.resolve())
             if kept is None or len(kept.parts) < len(base.parts):
                 found[file.resolve()] = base.resolve()
-    return sorted(_labels(found).items())
+    return sorted([*_labels(found).items(), *remote])
 
 
 def _walk(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[Path, Path]]:
@@ -47,6 +54,8 @@ def _walk(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[Path, Pat
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)
         if not file.is_file() or any(part.startswith(".") for part in relative.parts):
+            continue
+        if file.name in _ABOUT and (file.parent / _SAVED).is_file():
             continue
         if format_of(file) is not None:
             yield file, path
@@ -75,7 +84,8 @@ def read_corpus(
     """Yield the documents of files and folders; a bad row is recorded and the reading goes on.
 
     Args:
-        paths: JSONL (`.jsonl`, `.json`; also `.gz`, `.zst`), Parquet, CSV, `.txt`, `.md`, folders.
+        paths: JSONL (`.jsonl`, `.json`; also `.gz`, `.zst`), Parquet, CSV, Arrow, WARC, `.txt`,
+            `.md`, folders, saved data sets, `hf:org/name` of the hub.
         columns: names of the columns `id`, `text`, `prompt`, `answer`; None looks for usual names.
         quarantine: takes the bad rows and keeps the books; call its `check` when done.
 

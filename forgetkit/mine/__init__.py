@@ -5,6 +5,7 @@ result = mine([Path("corpus")], Path("mined"), works=[Path("works")])
 """
 
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.stage import MineResult, mine
+from forgetkit.mine.result import MineResult
+from forgetkit.mine.stage import mine, mine_shard, preview
 
-__all__ = ["MineConfig", "MineResult", "mine"]
+__all__ = ["MineConfig", "MineResult", "mine", "mine_shard", "preview"]

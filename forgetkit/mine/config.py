@@ -156,3 +156,26 @@ class MineConfig(Config):
         ge=0,
         description="Bad rows that are allowed; null means the larger of 10 and 0.1 % of all.",
     )
+    agree: int = Field(
+        1,
+        ge=1,
+        description="Detectors that must find a place (half of the shorter span in common) for "
+        "its spans to count; 1 takes what any finds.",
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict,
+        description="Least score of a span by detector, in [0, 1], beside the detector's own.",
+    )
+
+    task_mb: float = Field(
+        32.0,
+        gt=0.0,
+        description="Megabytes of the corpus that a worker takes at once and that a run, killed "
+        "and begun again, does anew.",
+    )
+
+    def of_looking(self) -> dict[str, Any]:
+        """Return the settings that what a task gives depends on."""
+        return self.model_dump(
+            mode="json", exclude={"agree", "thresholds", "max_bad_rows", "task_mb"}
+        )

@@ -1,51 +1,55 @@
-"""The stage: documents past the detectors, spans out, books kept."""
+"""The stage: a corpus past the detectors, spans out, books kept."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__, registry
-from forgetkit.corpus import Quarantine, corpus_files, read_batches
-from forgetkit.files import claim_folder, read_json, sha256_file, write_json
-from forgetkit.mine.calibrate import calibrated
+from forgetkit.corpus import Counts
+from forgetkit.engine import Output, Part, Plan, Shard, once, plan, run
+from forgetkit.errors import InputError, UsageError
+from forgetkit.files import PARTS, claim_folder, digest_of, sha256_file, write_json
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Detector, Sought
-from forgetkit.mine.sought import digests, read_sought
+from forgetkit.mine.detector import Detector
+from forgetkit.mine.gather import (
+    Tally,
+    books_of,
+    check_bad_rows,
+    reports_of,
+    write_quarantine,
+    write_spans_of,
+)
+from forgetkit.mine.look import Look, as_spans, as_table
+from forgetkit.mine.result import MARKER, QUARANTINE, SPANS, MineResult, read_result, tidy
+from forgetkit.mine.sought import digests
 from forgetkit.progress import Progress, Silent
-from forgetkit.spans import Span, read_spans, write_spans
-
-COVERED = 0.9  # share of a semantic span that copies cover, from which it says nothing new
-MARKER = "summary.json"
+from forgetkit.spans import Span
 
 
 @dataclass(frozen=True)
-class MineResult:
-    """What `mine` found.
+class _Job:
+    """One run: what is read, what is looked for, and where the result goes.
 
-    Attributes:
-        spans: the spans, as in `spans.parquet`.
-        counts: spans by detector.
-        missing_works: ids of works of which nothing was found.
-        accounting: by file, rows read, kept and quarantined.
-        reports: by detector, what it says about its own work (windows never read, thresholds).
-        warnings: sentences for the user.
-        outputs: the files written, by name.
-        seconds: wall-clock time.
+    `looking` is the digest of all that the part of a task depends on, the corpus apart.
     """
 
-    spans: list[Span]
-    counts: dict[str, int]
-    missing_works: list[str]
-    accounting: dict[str, dict[str, int]]
-    reports: dict[str, dict[str, Any]]
-    warnings: list[str]
-    outputs: dict[str, Path]
-    seconds: float
+    plan: Plan
+    look: Look
+    config: MineConfig
+    out: Path
+    identity: dict[str, Any]
+    progress: Progress
+
+    looking: str
+
+    @property
+    def parts(self) -> Path:
+        return self.out / PARTS
 
 
 def mine(
@@ -56,168 +60,205 @@ def mine(
     seeds: Path | None = None,
     config: MineConfig | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
+    engine: str = "local",
 ) -> MineResult:
-    """Look for works, seeds or harm in a corpus.
+    """Look for works, seeds, patterns or harm in a corpus.
+
+    Memory does not grow with the corpus. A run that was killed goes on where it was, and gives the
+    same bytes for any number of workers.
 
     Args:
         corpus: files and folders.
         out: folder for `spans.parquet`, `quarantine.jsonl` and `summary.json`; the same run a
             second time reads its result from there.
-        works: text files, folders or tables of protected works.
+        works: text files, folders or tables of protected works, or an index of them.
         seeds: a file of single texts for the semantic detector.
         config: settings.
         progress: who watches.
+        workers: threads or processes.
+        engine: local or ray.
 
     Raises:
         UsageError: an unknown detector, or one that has nothing to look for; `out` holds
             something else.
         InputError: a path is missing, or the corpus is empty.
         TooManyBadRowsError: after `quarantine.jsonl` was written.
+        TamperedError: a result of this run is there, and was changed.
     """
     began = time.monotonic()
-    config, progress = config or MineConfig(), progress or Silent()
-    for name in config.detectors:
-        registry.lookup("detectors", name)
-    inputs = {
-        "corpus": {label: sha256_file(path) for label, path in corpus_files(corpus)},
-        **digests(works, seeds, config.ignore),
+    job = _job(corpus, out, works, seeds, config or MineConfig(), progress or Silent())
+    if (out / MARKER).is_file() and claim_folder(out, MARKER, job.identity):
+        tidy(out)
+        return read_result(out, time.monotonic() - began, check=True)
+    job.progress.stage("reading what is looked for", None)
+    job.look.prepare(job.progress)
+    claim_folder(out, MARKER, job.identity)
+    parts = run(
+        job.plan.tasks,
+        job.look,
+        job.parts,
+        job.looking,
+        workers=workers,
+        engine=engine,
+        progress=job.progress,
+    )
+    write_quarantine(parts, out / QUARANTINE)
+    check_bad_rows(parts, job.config.max_bad_rows)
+    _check_not_empty(parts, corpus)
+    judged, said = _judge(job, parts)
+    tally = write_spans_of(parts, judged, out / SPANS, job.config)
+    reports = reports_of(parts, said)
+    for name, lines in job.look.calibration.items():
+        reports[name] = {**reports[name], **lines}
+    summary = _summary(job, tally, parts, reports)
+    write_json(out / MARKER, job.identity | summary)
+    tidy(out)
+    return read_result(out, time.monotonic() - began, check=False)
+
+
+def mine_shard(
+    corpus: Sequence[Path],
+    out: Path,
+    shard: Shard,
+    *,
+    works: Sequence[Path] = (),
+    seeds: Path | None = None,
+    config: MineConfig | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
+    engine: str = "local",
+) -> dict[str, int]:
+    """Do the tasks of one shard; `mine` with the same arguments then finds them done.
+
+    Returns:
+        The number of tasks done here and of all tasks.
+
+    Raises:
+        As `mine`.
+    """
+    job = _job(corpus, out, works, seeds, config or MineConfig(), progress or Silent())
+    job.progress.stage("reading what is looked for", None)
+    job.look.prepare(job.progress)
+    claim_folder(out, MARKER, job.identity)
+    tasks = shard.of(job.plan.tasks)
+    run(
+        tasks,
+        job.look,
+        job.parts,
+        job.looking,
+        workers=workers,
+        engine=engine,
+        progress=job.progress,
+    )
+    return {"tasks": len(tasks), "of": len(job.plan.tasks)}
+
+
+def preview(corpus: Sequence[Path], config: MineConfig | None = None) -> dict[str, int]:
+    """Count what a run would read; writes nothing.
+
+    Raises:
+        UsageError: an unknown detector.
+        InputError: a path is missing.
+    """
+    config = config or MineConfig()
+    _check_names(config)
+    planned = plan(corpus, int(config.task_mb * 10**6))
+    return {
+        "files": len(planned.fingerprints),
+        "bytes": planned.size,
+        "tasks": len(planned.tasks),
+        "ignored": len(planned.ignored),
     }
+
+
+def _job(
+    corpus: Sequence[Path],
+    out: Path,
+    works: Sequence[Path],
+    seeds: Path | None,
+    config: MineConfig,
+    progress: Progress,
+) -> _Job:
+    _check_names(config)
+    progress.stage("reading fingerprints of the corpus", None)
+    planned = plan(corpus, int(config.task_mb * 10**6))
+    sought = digests(works, seeds, config.ignore)
     for role, path in (("patterns", config.patterns), ("calibrate", config.calibrate)):
         if path is not None:
-            inputs[role] = sha256_file(path)
+            sought[role] = sha256_file(path)
+    looking = digest_of([__version__, config.of_looking(), sought])
+    corpora = {label: f"xxh3:{mark}" for label, mark in planned.fingerprints.items()}
     identity = {
         "command": "mine",
         "version": __version__,
         "config": config.model_dump(mode="json"),
-        "inputs": inputs,
+        "inputs": {"corpus": corpora, **sought},
     }
-    if (out / MARKER).is_file() and claim_folder(out, MARKER, identity):
-        return _result(out, time.monotonic() - began)
-    sought = read_sought(works, seeds)
-    detectors = _detectors(sought, config)
-    config, calibration = calibrated(config, detectors, progress)
-    if calibration:
-        detectors = _detectors(sought, config)
-    claim_folder(out, MARKER, identity)
-    found = _search(corpus, out, detectors, config, progress)
-    write_spans(out / "spans.parquet", found.spans)
-    summary = identity | _summary(found, sought, detectors)
-    for name, lines in calibration.items():
-        summary["reports"][name] |= lines
-    write_json(out / MARKER, summary)
-    return _result(out, time.monotonic() - began)
+    look = Look(works, seeds, config, looking)
+    return _Job(planned, look, config, out, identity, progress, looking)
 
 
-def _detectors(sought: Sought, config: MineConfig) -> dict[str, Detector]:
-    return {
-        name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
-    }
+def _check_names(config: MineConfig) -> None:
+    for name in (*config.detectors, *config.thresholds):
+        registry.lookup("detectors", name)
+    if config.agree > len(config.detectors):
+        raise UsageError(
+            f"{config.agree} detectors cannot agree",
+            found=", ".join(config.detectors),
+            mend="Name more detectors, or lower --agree.",
+        )
 
 
-@dataclass(frozen=True)
-class _Found:
-    spans: list[Span]
-    quarantine: Quarantine
-    documents: int
+def _check_not_empty(parts: Sequence[Part], corpus: Sequence[Path]) -> None:
+    total = sum(books_of(parts).values(), Counts())
+    if total.kept == 0:
+        bad = total.quarantined
+        raise InputError(
+            "the corpus is empty",
+            where=", ".join(str(path) for path in corpus),
+            found=f"{bad} bad rows" if bad else "",
+            mend="See quarantine.jsonl." if bad else "",
+        )
 
 
-def _search(
-    corpus: Sequence[Path],
-    out: Path,
-    detectors: dict[str, Detector],
-    config: MineConfig,
-    progress: Progress,
-) -> _Found:
+def _judge(job: _Job, parts: Sequence[Part]) -> tuple[list[Span], dict[str, dict[str, object]]]:
+    """Let each detector judge its candidates; what it found and says is kept like a part."""
+    spans: list[Span] = []
+    said: dict[str, dict[str, object]] = {}
+    for name, detector in job.look.detectors.items():
+        key = digest_of([job.looking, name, [part.key for part in parts]])[:32]
+        judged = once(job.parts, key, partial(_finish, name, detector, parts, job.progress))
+        table = judged.table("judged")
+        spans += as_spans(table.to_pylist()) if table is not None else []
+        said[name] = dict(judged.counts)
+    return spans, said
+
+
+def _finish(name: str, detector: Detector, parts: Sequence[Part], progress: Progress) -> Output:
     import pyarrow as pa
 
-    quarantine = Quarantine(config.max_bad_rows)
-    kept: dict[str, list[pa.Table]] = {name: [] for name in detectors}
-    spans: list[Span] = []
-    documents = 0
-    progress.stage("reading the corpus", None)
-    try:
-        for batch in read_batches(corpus, columns=config.columns, quarantine=quarantine):
-            documents += len(batch)
-            for name, detector in detectors.items():
-                found = detector.look(batch)
-                spans += found.spans
-                if found.candidates is not None:
-                    kept[name].append(found.candidates)
-            progress.advance(len(batch))
-    finally:
-        quarantine.write(out / "quarantine.jsonl")
-    quarantine.check()
-    for name, detector in detectors.items():
-        tables = kept[name]
-        spans += detector.finish(pa.concat_tables(tables) if tables else None, progress)
-    return _Found(_without_covered(spans), quarantine, documents)
+    tables = [table for part in parts if (table := part.table(f"candidates-{name}")) is not None]
+    found = detector.finish(pa.concat_tables(tables) if tables else None, progress)
+    return Output({"judged": as_table(found)} if found else {}, detector.report())
 
 
-def _without_covered(spans: list[Span]) -> list[Span]:
-    """Drop semantic spans that copies cover: the copy says more."""
-    copies: dict[tuple[str, str], list[Span]] = {}
-    for span in spans:
-        if span.detector == "verbatim":
-            copies.setdefault((span.source, span.field), []).append(span)
-    return [
-        span
-        for span in spans
-        if span.detector != "semantic"
-        or _coverage(span, copies.get((span.source, span.field), [])) < COVERED
-    ]
-
-
-def _coverage(span: Span, copies: list[Span]) -> float:
-    covered, at = 0, span.start
-    for copy in sorted(copies, key=lambda c: c.start):
-        begin, end = max(at, copy.start), min(span.end, copy.end)
-        if end > begin:
-            covered += end - begin
-            at = end
-    return covered / (span.end - span.start)
-
-
-def _summary(found: _Found, sought: Sought, detectors: dict[str, Detector]) -> dict[str, Any]:
-    counts = Counter(span.detector for span in found.spans)
-    seen = {span.work_id for span in found.spans if span.detector == "verbatim"}
-    searched = "verbatim" in detectors
+def _summary(
+    job: _Job, tally: Tally, parts: Sequence[Part], reports: dict[str, dict[str, object]]
+) -> dict[str, Any]:
+    books = books_of(parts)
+    names = job.config.detectors
+    searched = "verbatim" in names
     return {
-        "documents": found.documents,
-        "counts": {name: counts.get(name, 0) for name in detectors},
-        "documents_with_spans": len({(s.source, s.doc_id) for s in found.spans}),
-        "edit_classes": dict(
-            sorted(Counter(s.edit_class for s in found.spans if s.edit_class).items())
-        ),
-        "missing_works": [w.work_id for w in sought.works if searched and w.work_id not in seen],
-        "accounting": found.quarantine.accounting(),
-        "ignored_files": sorted(found.quarantine.ignored),
-        "reports": {name: detector.report() for name, detector in detectors.items()},
+        "documents": sum(counts.kept for counts in books.values()),
+        "counts": {name: tally.spans.get(name, 0) for name in names},
+        "documents_with_spans": tally.documents,
+        "edit_classes": dict(sorted(tally.edit_classes.items())),
+        "missing_works": [
+            name for name in job.look.work_ids if searched and name not in tally.works
+        ],
+        "accounting": {file: asdict(counts) for file, counts in books.items()},
+        "ignored_files": list(job.plan.ignored),
+        "reports": reports,
+        "outputs": {name: sha256_file(job.out / name) for name in (SPANS, QUARANTINE)},
     }
-
-
-def _result(out: Path, seconds: float) -> MineResult:
-    summary = read_json(out / MARKER)
-    names = ("spans.parquet", "quarantine.jsonl", MARKER)
-    return MineResult(
-        spans=read_spans(out / "spans.parquet"),
-        counts=summary["counts"],
-        missing_works=summary["missing_works"],
-        accounting=summary["accounting"],
-        reports=summary["reports"],
-        warnings=_warnings(summary),
-        outputs={name: out / name for name in names},
-        seconds=seconds,
-    )
-
-
-def _warnings(summary: dict[str, Any]) -> list[str]:
-    warnings = [f"work '{name}' is nowhere in the corpus" for name in summary["missing_works"]]
-    unread = summary["reports"].get("semantic", {}).get("windows_never_read", 0)
-    if unread:
-        warnings.append(f"{unread} windows were never read by meaning (see max_windows)")
-    bad = sum(counts["quarantined"] for counts in summary["accounting"].values())
-    if bad:
-        warnings.append(f"{bad} bad rows were put into quarantine.jsonl")
-    if summary["ignored_files"]:
-        warnings.append(f"{len(summary['ignored_files'])} files of unknown kind were ignored")
-    return warnings

@@ -1,0 +1,70 @@
+"""Tasks on Ray (Moritz et al. 2018, arXiv:1712.05889); the only file that calls it.
+
+Ray Core tasks with retries; everything meets in files that all machines see, so nothing of the
+corpus goes through the object store and a killed worker costs the task it was at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.engine.parts import Part
+from forgetkit.engine.task import Task
+from forgetkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from forgetkit.engine.run import Work
+
+RETRIES = 3
+
+
+def run_on_ray(
+    tasks: Sequence[Task], work: Work, folder: Path, identity: str, workers: int
+) -> Iterator[tuple[int, Part]]:
+    """Yield the parts of tasks as they come, each with the index of its task.
+
+    Uses the cluster that `RAY_ADDRESS` names, else starts one here with `workers` CPUs.
+
+    Raises:
+        UsageError: Ray is not installed.
+        ForgetkitError: what a task raised.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        mend = "pip install 'forgetkit[ray]'."
+        raise UsageError("--engine ray needs Ray", mend=mend) from error
+    from forgetkit.engine.run import do
+
+    ours = not ray.is_initialized()
+    if ours:
+        _start(ray, workers)
+    try:
+        task_on_ray = ray.remote(num_cpus=1, max_retries=RETRIES)(do)
+        shared = ray.put(work)
+        waiting = {
+            task_on_ray.remote(task, shared, folder.resolve(), identity): number
+            for number, task in enumerate(tasks)
+        }
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            yield waiting.pop(ready[0]), ray.get(ready[0])
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start(ray: Any, workers: int) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    else:
+        ray.init(
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+        )

@@ -1,0 +1,175 @@
+"""The cheap half of mining: every detector looks at a task's documents, in one pass."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgetkit import registry, schema
+from forgetkit.corpus import Quarantine
+from forgetkit.corpus.batches import read_piece
+from forgetkit.engine import Output, Task
+from forgetkit.mine.calibrate import calibrated
+from forgetkit.mine.config import MineConfig
+from forgetkit.mine.detector import Detector, Found
+from forgetkit.mine.sought import read_sought
+from forgetkit.progress import Progress
+from forgetkit.spans import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHUNK = 4096
+"""Spans that are Python objects at the same time."""
+
+
+@dataclass(frozen=True)
+class _Built:
+    """Detectors, and the ids of the works they look for."""
+
+    detectors: dict[str, Detector]
+    work_ids: list[str]
+
+
+_BUILT: dict[str, _Built] = {}
+_BUILDING = threading.Lock()
+
+
+class Look:
+    """Look at tasks with the detectors of a run; made anew in every process that does so.
+
+    Args:
+        works: files with works.
+        seeds: file with seeds.
+        config: settings.
+        key: digest of what these files hold and of the settings.
+    """
+
+    def __init__(
+        self, works: Sequence[Path], seeds: Path | None, config: MineConfig, key: str
+    ) -> None:
+        self._works, self._seeds, self._config = tuple(works), seeds, config
+        self._key = key
+        self._own: _Built | None = None
+        self.calibration: Mapping[str, Mapping[str, object]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_own": None}
+
+    def prepare(self, progress: Progress) -> None:
+        """Make the detectors of this run, in this process; set their thresholds by labels.
+
+        `calibration` then holds what the labels said, by detector.
+
+        Raises:
+            UsageError: one has nothing to look for.
+            InputError: the labelled documents cannot be used.
+        """
+        self._own = _build(self._works, self._seeds, self._config)
+        self._config, self.calibration = calibrated(self._config, self._own.detectors, progress)
+        if self.calibration:
+            self._own = _build(self._works, self._seeds, self._config)
+
+    @property
+    def detectors(self) -> dict[str, Detector]:
+        """Return the detectors by name."""
+        return self._built().detectors
+
+    @property
+    def work_ids(self) -> list[str]:
+        """Return the ids of the works that are looked for."""
+        return self._built().work_ids
+
+    def _built(self) -> _Built:
+        if self._own is not None:
+            return self._own
+        with _BUILDING:
+            if self._key not in _BUILT:
+                _BUILT.clear()
+                _BUILT[self._key] = _build(self._works, self._seeds, self._config)
+            return _BUILT[self._key]
+
+    @property
+    def in_threads(self) -> bool:
+        """Say whether no detector asks for a process of its own."""
+        return not any(getattr(d, "holds_the_lock", False) for d in self.detectors.values())
+
+    def __call__(self, task: Task) -> Output:
+        """Return the spans, candidates, bad rows and books of a task."""
+        detectors = self.detectors
+        collected = _Collected()
+        quarantine = Quarantine(self._config.max_bad_rows)
+        for piece in task.pieces:
+            for batch in read_piece(piece, columns=self._config.columns, quarantine=quarantine):
+                for name, detector in detectors.items():
+                    collected.add(name, detector.look(batch))
+                collected.end_of_batch()
+            quarantine.balance(piece.label)
+        return collected.output(quarantine)
+
+
+def _build(works: Sequence[Path], seeds: Path | None, config: MineConfig) -> _Built:
+    sought = read_sought(works, seeds)
+    detectors = {
+        name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
+    }
+    return _Built(detectors, [work.work_id for work in sought.works])
+
+
+class _Collected:
+    """What the detectors found in a task so far."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+        self._tables: list[pa.Table] = []
+        self._candidates: dict[str, list[pa.Table]] = {}
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, name: str, found: Found) -> None:
+        """Take what one detector found in the current batch."""
+        self._spans += found.spans
+        if found.candidates is not None and found.candidates.num_rows:
+            self._candidates.setdefault(name, []).append(found.candidates)
+        self._counts.setdefault(name, Counter()).update(found.counts)
+
+    def end_of_batch(self) -> None:
+        """Turn the spans of a batch into rows."""
+        if self._spans:
+            self._tables.append(as_table(sorted(self._spans, key=place)))
+            self._spans = []
+
+    def output(self, quarantine: Quarantine) -> Output:
+        """Return all of it."""
+        import pyarrow as pa
+
+        tables = {f"candidates-{n}": pa.concat_tables(t) for n, t in self._candidates.items()}
+        if self._tables:
+            tables["spans"] = pa.concat_tables(self._tables)
+        if quarantine.rows:
+            ordered = sorted(quarantine.rows, key=lambda row: (row.file, row.line))
+            tables["quarantine"] = pa.Table.from_pylist([asdict(row) for row in ordered])
+        books = {file: asdict(counts) for file, counts in quarantine.files.items()}
+        looks = {name: dict(sorted(counts.items())) for name, counts in self._counts.items()}
+        return Output(tables, {"books": books, "looks": looks})
+
+
+def place(span: Span) -> tuple[str, int, str, int, int, str, str]:
+    """Return where a span stands: the order of all spans."""
+    file, _, row = span.source.rpartition(":")
+    return (file, int(row), span.field, span.start, span.end, span.detector, span.category)
+
+
+def as_table(spans: Sequence[Span]) -> pa.Table:
+    """Return spans as rows of `spans.parquet`."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([span.row() for span in spans], schema=schema.spans())
+
+
+def as_spans(rows: Sequence[Mapping[str, Any]]) -> list[Span]:
+    """Return rows as spans."""
+    return [Span.of_row(row) for row in rows]

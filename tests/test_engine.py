@@ -1,0 +1,323 @@
+"""The engine, by way of `mine`: one result whatever the workers, the faults and the kills."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mined_corpus
+import pytest
+
+from forgetkit.engine import Output, Part, Shard, Task, once, plan, run
+from forgetkit.errors import ForgetkitError, TamperedError, UsageError
+from forgetkit.files import PARTS, canonical_json, sha256_tree
+from forgetkit.mine import MineConfig, mine, mine_shard, preview
+from forgetkit.mine.look import Look
+
+HERE = Path(__file__).resolve().parent
+
+
+class Count:
+    """Count the bytes of a task; not in threads."""
+
+    in_threads = False
+
+    def __call__(self, task: Task) -> Output:
+        return Output(counts={"bytes": task.size, "process": os.getpid()})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], MineConfig]:
+    return mined_corpus.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def reference(
+    made: tuple[list[Path], MineConfig], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    out = tmp_path_factory.mktemp("reference") / "out"
+    result = mine(made[0], out, config=made[1])
+    assert result.counts == {"pattern": 39 + 10 + 5}
+    assert len(plan(made[0], 500).tasks) > 8
+    return sha256_tree(out)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_any_number_of_workers_gives_the_same_bytes(
+    made: tuple[list[Path], MineConfig], reference: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    mine(made[0], tmp_path / "out", config=made[1], workers=workers)
+    assert sha256_tree(tmp_path / "out") == reference
+
+
+def test_spans_come_by_file_and_row_and_the_size_of_tasks_changes_none(
+    made: tuple[list[Path], MineConfig], reference: dict[str, str], tmp_path: Path
+) -> None:
+    whole = made[1].model_copy(update={"task_mb": 32.0})
+    result = mine(made[0], tmp_path / "out", config=whole)
+    assert sha256_tree(tmp_path / "out")["spans.parquet"] == reference["spans.parquet"]
+    places = [span.source.rpartition(":") for span in result.spans]
+    assert places == sorted(places, key=lambda place: (place[0], int(place[2])))
+    assert {file for file, _, _ in places} == {
+        "a.jsonl",
+        "b.parquet",
+        *(f"texts/{n}.txt" for n in range(5)),
+    }
+
+
+def test_shards_in_any_order_and_a_gather_give_the_same_bytes(
+    made: tuple[list[Path], MineConfig], reference: dict[str, str], tmp_path: Path
+) -> None:
+    done = [
+        mine_shard(made[0], tmp_path / "out", Shard(n, 3), config=made[1])["tasks"]
+        for n in (3, 1, 2)
+    ]
+    assert sum(done) == preview(made[0], made[1])["tasks"]
+    assert not (tmp_path / "out" / "spans.parquet").exists()
+    mine(made[0], tmp_path / "out", config=made[1])
+    assert sha256_tree(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_processes_work_where_threads_do_not_help(
+    made: tuple[list[Path], MineConfig], tmp_path: Path
+) -> None:
+    tasks = plan(made[0], 2000).tasks
+    parts = run(tasks, Count(), tmp_path, "x", workers=2)
+    assert [part.counts["bytes"] for part in parts] == [task.size for task in tasks]
+    assert os.getpid() not in {part.counts["process"] for part in parts}
+    with pytest.raises(UsageError, match="unknown engine 'spark'"):
+        run(tasks, Count(), tmp_path, "x", engine="spark")
+
+
+class Killed(BaseException):
+    """What is left of a process that was killed."""
+
+
+class Faults:
+    """Let the n-th operation on files fail, and all later ones of a killed process."""
+
+    def __init__(self, nth: int, kind: str) -> None:
+        self.nth, self.kind, self.seen = nth, kind, 0
+
+    def wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*values: Any, **named: Any) -> Any:
+            self.seen += 1
+            if self.seen == self.nth and self.kind == "short":
+                if original is Path.write_bytes:
+                    original(values[0], values[1][: len(values[1]) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.kind == "kill" and self.seen >= self.nth:
+                raise Killed
+            if self.seen == self.nth:
+                number = getattr(errno, self.kind)
+                raise OSError(number, os.strerror(number))
+            return original(*values, **named)
+
+        return operation
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(os, "fsync", self.wrap(lambda handle: None))  # no need to reach a disk
+        for place, name in (
+            (tempfile, "mkstemp"),
+            (Path, "replace"),
+            (Path, "chmod"),
+            (Path, "mkdir"),
+            (Path, "write_bytes"),
+            (Path, "unlink"),
+            (shutil, "rmtree"),
+        ):
+            patch.setattr(place, name, self.wrap(getattr(place, name)))
+
+
+@pytest.mark.parametrize("kind", ["kill", "ENOSPC", "EIO", "short"])
+def test_whichever_operation_fails_the_same_command_then_gives_the_same_bytes(
+    made: tuple[list[Path], MineConfig], tmp_path: Path, kind: str
+) -> None:
+    config = made[1].model_copy(update={"task_mb": 0.002})
+    nth, failed = 1, 0
+    mine(made[0], tmp_path / "whole", config=config)
+    expected = sha256_tree(tmp_path / "whole")
+    while True:
+        out = tmp_path / str(nth)
+        faults = Faults(nth, kind)
+        with pytest.MonkeyPatch.context() as patch:
+            faults.install(patch)
+            try:
+                mine(made[0], out, config=config)
+            except (Killed, OSError, ForgetkitError):
+                failed += 1
+        if faults.seen < nth:
+            break
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda handle: None)
+            mine(made[0], out, config=config)
+        assert sha256_tree(out) == expected, f"operation {nth}"
+        assert not (out / PARTS).exists()
+        nth += 1
+    assert failed > 40
+
+
+def test_a_killed_process_leaves_parts_that_the_next_one_takes(
+    made: tuple[list[Path], MineConfig],
+    reference: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from forgetkit.mine import MineConfig, mine; from forgetkit.mine.look import Look\n"
+        "look = Look.__call__\n"
+        "def slow(self, task):\n"
+        "    print(task.number, flush=True); time.sleep(0.05); return look(self, task)\n"
+        "Look.__call__ = slow\n"
+        "config = MineConfig.model_validate_json(sys.argv[3])\n"
+        "mine([Path(sys.argv[1])], Path(sys.argv[2]), config=config)\n"
+    )
+    corpus, config = made
+    out = tmp_path / "out"
+    arguments = [str(corpus[0]), str(out), config.model_dump_json()]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list((out / PARTS).glob("*.json"))) >= 4
+    seen: list[int] = []
+    original = Look.__call__
+
+    def counted(self: Look, task: Task) -> Output:
+        seen.append(task.number)
+        return original(self, task)
+
+    monkeypatch.setattr(Look, "__call__", counted)
+    mine(corpus, out, config=config)
+    assert sha256_tree(out) == reference
+    assert 0 < len(seen) <= preview(corpus, config)["tasks"] - 4
+
+
+def test_a_part_that_was_changed_is_made_anew(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    def make() -> Output:
+        return Output({"spans": pa.table({"n": [1, 2]})}, {"made": 1})
+
+    first = once(tmp_path, "key", make)
+    (file,) = tmp_path.glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    second: Part = once(tmp_path, "key", make)
+    assert second.digests == first.digests
+    table = second.table("spans")
+    assert table is not None
+    assert table.to_pydict() == {"n": [1, 2]}
+    assert second.table("other") is None
+    assert (file.stat().st_mode & 0o777) == 0o600
+
+
+def test_a_file_that_changed_is_read_again_and_the_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, config = mined_corpus.make(tmp_path)
+    config = config.model_copy(update={"max_bad_rows": 0})
+    with pytest.raises(ForgetkitError, match="1 bad rows, 0 allowed"):
+        mine(corpus, tmp_path / "out", config=config)
+    broken = (corpus[0] / "a.jsonl").read_text(encoding="utf-8")
+    (corpus[0] / "a.jsonl").write_text(broken.replace('{"text": \n', '{"text": "."}\n'), "utf-8")
+    seen: list[str] = []
+    original = Look.__call__
+
+    def counted(self: Look, task: Task) -> Output:
+        seen.extend(piece.label for piece in task.pieces)
+        return original(self, task)
+
+    monkeypatch.setattr(Look, "__call__", counted)
+    result = mine(corpus, tmp_path / "out", config=config)
+    assert result.counts == {"pattern": 54}
+    assert set(seen) == {"a.jsonl"}
+
+
+def test_a_changed_result_is_not_taken_for_the_run_s_own(tmp_path: Path) -> None:
+    corpus, config = mined_corpus.make(tmp_path)
+    mine(corpus, tmp_path / "out", config=config)
+    (tmp_path / "out" / "quarantine.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(TamperedError, match="was changed"):
+        mine(corpus, tmp_path / "out", config=config)
+
+
+def test_ids_and_names_of_the_corpus_reach_no_path(
+    made: tuple[list[Path], MineConfig], tmp_path: Path
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    result = mine(made[0], tmp_path / "out", config=made[1])
+    assert any(span.doc_id.startswith("../../") for span in result.spans)
+    names = {path.name for path in tmp_path.rglob("*")} - {path.name for path in before}
+    assert names == {
+        "out",
+        "spans.parquet",
+        "quarantine.jsonl",
+        "summary.json",
+        ".summary.json.started",
+    }
+    assert canonical_json(sorted(names)).isascii()
+
+
+RAY = """
+import os, signal, sys
+from pathlib import Path
+from forgetkit.engine import Output
+from forgetkit.mine import MineConfig, mine
+from forgetkit.mine.look import Look
+
+class Fragile(Look):
+    def __call__(self, task):
+        mark = Path(os.environ["KILL_ONCE"])
+        if task.number == 3 and not mark.exists():
+            mark.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(task)
+
+import forgetkit.mine.stage as stage
+stage.Look = Fragile
+config = MineConfig.model_validate_json(sys.argv[3])
+mine([Path(sys.argv[1])], Path(sys.argv[2]), config=config, workers=2, engine="ray")
+"""
+
+
+def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
+    made: tuple[list[Path], MineConfig], reference: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    corpus, config = made
+    arguments = [str(corpus[0]), str(tmp_path / "out"), config.model_dump_json()]
+    environment = {
+        **os.environ,
+        "KILL_ONCE": str(tmp_path / "killed"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RAY, *arguments],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "killed").exists()
+    assert sha256_tree(tmp_path / "out") == reference

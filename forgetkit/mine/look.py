@@ -15,7 +15,7 @@ from forgetkit.corpus.batches import read_piece
 from forgetkit.engine import Output, Task
 from forgetkit.mine.calibrate import calibrated
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Detector, Found
+from forgetkit.mine.detector import Detector, Found, Sought
 from forgetkit.mine.sought import read_sought
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
@@ -55,24 +55,23 @@ class Look:
         self._works, self._seeds, self._config = tuple(works), seeds, config
         self._key = key
         self._own: _Built | None = None
-        self.calibration: Mapping[str, Mapping[str, object]] = {}
+        self.calibration: dict[str, dict[str, int | float | str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_own": None}
 
     def prepare(self, progress: Progress) -> None:
-        """Make the detectors of this run, in this process; set their thresholds by labels.
-
-        `calibration` then holds what the labels said, by detector.
+        """Make the detectors of this run, in this process, with calibrated thresholds if asked.
 
         Raises:
             UsageError: one has nothing to look for.
-            InputError: the labelled documents cannot be used.
+            InputError: the labels to calibrate with cannot be used.
         """
-        self._own = _build(self._works, self._seeds, self._config)
+        sought = read_sought(self._works, self._seeds)
+        self._own = _build(sought, self._config)
         self._config, self.calibration = calibrated(self._config, self._own.detectors, progress)
         if self.calibration:
-            self._own = _build(self._works, self._seeds, self._config)
+            self._own = _build(sought, self._config)
 
     @property
     def detectors(self) -> dict[str, Detector]:
@@ -90,7 +89,8 @@ class Look:
         with _BUILDING:
             if self._key not in _BUILT:
                 _BUILT.clear()
-                _BUILT[self._key] = _build(self._works, self._seeds, self._config)
+                sought = read_sought(self._works, self._seeds)
+                _BUILT[self._key] = _build(sought, self._config)
             return _BUILT[self._key]
 
     @property
@@ -112,8 +112,7 @@ class Look:
         return collected.output(quarantine)
 
 
-def _build(works: Sequence[Path], seeds: Path | None, config: MineConfig) -> _Built:
-    sought = read_sought(works, seeds)
+def _build(sought: Sought, config: MineConfig) -> _Built:
     detectors = {
         name: registry.lookup("detectors", name).load()(sought, config) for name in config.detectors
     }

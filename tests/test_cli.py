@@ -11,6 +11,7 @@ import pytest
 import small_case
 
 from forgetkit.files import locked
+from forgetkit.spans import read_spans
 from forgetkit_cli.screen import Output, safe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +68,18 @@ def test_every_help_has_examples(command: str) -> None:
     assert done.returncode == 0
     assert done.stdout.count(f"forgetkit {command}") >= 2
     assert "--json" in done.stdout
+
+
+def test_mine_explains_a_span_with_one_object(tmp_path: Path) -> None:
+    works, out = SAMPLE / "works", tmp_path / "mined"
+    mine = ("mine", SAMPLE / "corpus", "--works", works, "--detector", "verbatim", "--out", out)
+    assert run(*mine, "--quiet").returncode == 0
+    span = read_spans(out / "spans.parquet")[0]
+    done = run(*mine, "--explain", span.span_id, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["command"], shown["counts"]["start"]) == ("explain", span.start)
+    assert {"document", "mark", "work"} == set(shown["entries"][0])
 
 
 def test_doctor_compiles_the_kernels_ahead() -> None:

@@ -91,6 +91,7 @@ def mine(
     """Find the spans of a corpus that a request is about."""
     from forgetkit.config import resolve
     from forgetkit.mine import MineConfig, preview
+    from forgetkit.mine import mine as run
 
     flags = options.given(
         settings,
@@ -117,8 +118,11 @@ def mine(
     if shard is not None:
         _shard(corpus, out, shard, screen, named)
         return
-    found = _mine(corpus, out, screen, named)
-    if explain is not None:
+    with Bars(screen) as bars:
+        found = run(corpus, out, progress=bars, **named)
+    if explain is None:
+        _show(found, screen)
+    else:  # instead, for `--json` prints one object
         from forgetkit_cli.indexes import explain as show
 
         show(found.outputs["spans.parquet"], explain, works or [], as_json, quiet, debug)
@@ -136,11 +140,7 @@ def _shard(
     screen.show(Output(command="mine", outputs={"parts": str(out)}, counts=dict(done)))
 
 
-def _mine(corpus: list[Path], out: Path, screen: Screen, named: dict[str, Any]) -> MineResult:
-    from forgetkit.mine import mine as run
-
-    with Bars(screen) as bars:
-        found = run(corpus, out, progress=bars, **named)
+def _show(found: MineResult, screen: Screen) -> None:
     total = {
         name: sum(file[name] for file in found.accounting.values())
         for name in ("read", "kept", "filtered", "duplicate", "quarantined")
@@ -155,7 +155,6 @@ def _mine(corpus: list[Path], out: Path, screen: Screen, named: dict[str, Any]) 
             warnings=found.warnings,
         )
     )
-    return found
 
 
 def _books(accounting: Mapping[str, Mapping[str, int]]) -> Table:

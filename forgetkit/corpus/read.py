@@ -95,7 +95,7 @@ def read_corpus(
     """
     wanted = wanted_columns(columns)
     for label, path in corpus_files(paths, quarantine):
-        yield from _read_file(label, path, wanted, quarantine)
+        yield from read_file(label, path, wanted, quarantine)
     check_not_empty(paths, quarantine)
 
 
@@ -130,9 +130,12 @@ def read_all(paths: Sequence[Path], columns: Mapping[str, str] | None = None) ->
     return documents
 
 
-def _read_file(
-    label: str, path: Path, wanted: Wanted, quarantine: Quarantine
-) -> Iterator[Document]:
+def read_file(label: str, path: Path, wanted: Wanted, quarantine: Quarantine) -> Iterator[Document]:
+    """Yield the documents of one file; bad rows go to quarantine, and the books balance.
+
+    Raises:
+        InputError: the file is of no kind that can be read.
+    """
     read = format_of(path)
     if read is None:
         raise InputError("is no corpus file", where=str(path))

@@ -14,7 +14,7 @@ from forgetkit.corpus import Document, DocumentBatch, Quarantine
 from forgetkit.corpus.accept import wanted_columns
 from forgetkit.corpus.batches import read_piece
 from forgetkit.corpus.pieces import Piece
-from forgetkit.corpus.read import _read_file
+from forgetkit.corpus.read import read_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,5 +76,5 @@ def _texts(batch: DocumentBatch, text_only: bool) -> Any:
 
 def documents_of(label: str, path: Path, columns: Columns) -> Iterator[tuple[int, Document]]:
     """Yield the row and the document of each good row of a file."""
-    for document in _read_file(label, path, wanted_columns(columns), Quarantine()):
+    for document in read_file(label, path, wanted_columns(columns), Quarantine()):
         yield int(document.source.rpartition(":")[2]), document

@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, head_weight
-from forgetkit.lm.head import PIECE, kl_divergence, token_kl, token_nll, token_scores
+from forgetkit.lm.head import PIECE, kl_divergence, token_kl, token_nll, token_nll_kl, token_scores
 from forgetkit.lm.score import answer_scores, score
 from forgetkit.lm.step import Step, join_splits
 
@@ -51,6 +51,19 @@ def test_kl_in_pieces_equals_the_plain_one(size: int) -> None:
     found = token_kl(ours, reference, weight)
     expected = kl_divergence(reference @ weight.T, plain @ weight.T)
     assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(slope(found, ours, size), slope(expected, plain, size), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_cross_entropy_and_kl_of_one_pass_equal_those_of_two(size: int) -> None:
+    hidden, weight, target = drawn(size)
+    reference = drawn(size, seed=1)[0]
+    ours, plain = (hidden.clone().requires_grad_() for _ in range(2))
+    nll, kl = token_nll_kl(ours, reference, weight, target)
+    expected_nll, expected_kl = token_nll(plain, weight, target), token_kl(plain, reference, weight)
+    assert torch.allclose(nll, expected_nll, atol=1e-5)
+    assert torch.allclose(kl, expected_kl, atol=1e-5)
+    found, expected = nll + 3 * kl, expected_nll + 3 * expected_kl
     assert torch.allclose(slope(found, ours, size), slope(expected, plain, size), atol=1e-4)
 
 

@@ -13,14 +13,17 @@ import torch
 
 from forgetkit.errors import InputError
 from forgetkit.lm.adapter import (
+    AdapterSettings,
     adapter_off,
     adapter_state,
+    add_adapter,
     add_lora,
     load_adapter,
     merge_adapter,
     save_adapter,
 )
 from forgetkit.lm.encode import encode, like_lengths
+from forgetkit.lm.layers import decoder_layers
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.score import score
 from forgetkit.lm.step import Item, Step, join_splits
@@ -160,6 +163,41 @@ def test_rows_of_unlike_length_run_apart_and_change_no_loss(name: str) -> None:
     for key, value in together.items():
         expected = sum(float(one[key].detach()) for one in alone) / len(alone)
         assert float(value.detach()) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["simnpo", "npo", "rmu", "undial", "jensun"])
+@pytest.mark.parametrize("make", [tiny.llama, tiny.gemma2])
+def test_frozen_first_layers_run_once_and_change_no_loss_and_no_slope(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], name: str
+) -> None:
+    """Where the adapter begins at a higher layer, model and reference share what is below it."""
+    base = tiny.tiny_language_model(model=make())
+    settings = AdapterSettings(rank=4, alpha=8, layers=(1,))
+    language_model = add_adapter(base, settings, seed=0)
+    move(language_model)
+    model, rows = language_model.model, items(language_model, 1)
+    long = encode(language_model.tokenizer, tiny.text("Long ago", " and far away" * 20))
+    rows[1] = {split: [long] for split in rows[1]}
+    calls: list[torch.nn.Module] = []
+    decoder_layers(model)[0].mlp.register_forward_hook(lambda m, _i, _o: calls.append(m))  # type: ignore[union-attr]
+    extra = {"simnpo": {"retain_kl": 1.0}, "rmu": {"depth_share": 1.0}}.get(name, {})
+
+    def losses_and_slopes() -> tuple[dict[str, float], dict[str, torch.Tensor], int]:
+        calls.clear()
+        model.zero_grad()
+        found = make_method(name, extra)(Step(model, join_splits(rows, 256)))
+        sum(found.values(), torch.tensor(0.0)).backward()  # type: ignore[no-untyped-call]
+        moved = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return {key: float(value.detach()) for key, value in found.items()}, moved, len(calls)
+
+    shared, slopes, few = losses_and_slopes()
+    monkeypatch.setattr("forgetkit.lm.step.frozen_below", lambda _model: 0)
+    apart, expected, many = losses_and_slopes()
+    assert few == 2 < many  # two groups of like length
+    assert shared == pytest.approx(apart, abs=1e-5)
+    assert slopes.keys() == expected.keys()
+    assert all(torch.allclose(slopes[n], expected[n], atol=1e-5) for n in slopes)
+    assert "forward" not in decoder_layers(model)[0].__dict__
 
 
 def test_a_step_without_a_split_says_so() -> None:

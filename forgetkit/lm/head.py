@@ -52,32 +52,50 @@ class _TokenNLL(torch.autograd.Function):
         return (slope.float() * gradients[0][:, None]).to(context.kind), None, None
 
 
-class _TokenKL(torch.autograd.Function):
-    """KL(ref ‖ θ) per token, with d/dh = (p_θ - p_ref) W kept from the forward pass."""
+class _TokenNLLKL(torch.autograd.Function):
+    """-log p(target) and KL(ref ‖ θ) per token from the same logits; both d/dh are kept.
+
+    Without a target the first is 0 and costs nothing.
+    """
 
     @staticmethod
     def forward(
-        context: Any, hidden: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor
-    ) -> torch.Tensor:
-        """Return (N,) in float32."""
-        value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        slope = torch.empty_like(hidden, dtype=weight.dtype)
+        context: Any,
+        hidden: torch.Tensor,
+        reference: torch.Tensor,
+        weight: torch.Tensor,
+        target: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (N,) and (N,) in float32."""
+        nll = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        kl = torch.empty_like(nll)
+        kl_slope = torch.empty_like(hidden, dtype=weight.dtype)
+        nll_slope = None if target is None else torch.empty_like(kl_slope)
         for start in range(0, hidden.shape[0], PIECE):
             piece = slice(start, start + PIECE)
             ours = (hidden[piece].to(weight.dtype) @ weight.T).float().log_softmax(1)
             theirs = (reference[piece].to(weight.dtype) @ weight.T).float().log_softmax(1)
+            chosen = None if target is None else target[piece, None]
+            if chosen is not None:
+                nll[piece] = -ours.gather(1, chosen).squeeze(1)
             share = theirs.exp()
-            value[piece] = (share * (theirs - ours)).sum(1)
-            slope[piece] = (ours.exp_() - share).to(weight.dtype) @ weight
-        context.save_for_backward(slope)
+            kl[piece] = theirs.sub_(ours).mul_(share).sum(1)
+            kl_slope[piece] = torch.sub(ours.exp_(), share, out=share).to(weight.dtype) @ weight
+            if chosen is not None and nll_slope is not None:
+                ours.scatter_add_(1, chosen, torch.full_like(chosen, -1, dtype=ours.dtype))
+                nll_slope[piece] = ours.to(weight.dtype) @ weight
+        context.save_for_backward(nll_slope, kl_slope)
         context.kind = hidden.dtype
-        return value
+        return nll, kl
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> Any:
         """Scale the kept slopes."""
-        (slope,) = context.saved_tensors
-        return (slope.float() * gradients[0][:, None]).to(context.kind), None, None
+        nll_slope, kl_slope = context.saved_tensors
+        slope = kl_slope.float() * gradients[1][:, None]
+        if nll_slope is not None:
+            slope += nll_slope.float() * gradients[0][:, None]
+        return slope.to(context.kind), None, None, None
 
 
 class _TokenFormula(torch.autograd.Function):
@@ -129,6 +147,24 @@ def token_nll(hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor) 
     return result
 
 
+def token_nll_kl(
+    hidden: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `token_nll` and `token_kl` of each answer token, (N,) and (N,), for less than both.
+
+    Args:
+        hidden: states of the model being trained, (N, D).
+        reference: states of the reference model, (N, D), no gradient.
+        weight: the head both share, (V, D), frozen.
+        target: the tokens, (N,).
+    """
+    with torch.autocast(hidden.device.type, enabled=False):
+        found: tuple[torch.Tensor, torch.Tensor] = _TokenNLLKL.apply(  # type: ignore[no-untyped-call]
+            hidden, reference.detach(), weight, target
+        )
+    return found
+
+
 def token_kl(hidden: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return KL(ref ‖ θ) of each answer token in nats, (N,); 0 for equal states.
 
@@ -138,8 +174,8 @@ def token_kl(hidden: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor
         weight: the head both share, (V, D), frozen.
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        result: torch.Tensor = _TokenKL.apply(hidden, reference.detach(), weight)  # type: ignore[no-untyped-call]
-    return result
+        _, found = _TokenNLLKL.apply(hidden, reference.detach(), weight, None)  # type: ignore[no-untyped-call]
+    return found  # type: ignore[no-any-return]
 
 
 def token_formula(

@@ -1,8 +1,9 @@
-"""Hidden states inside a model: run the layers up to one, and not those above it."""
+"""Hidden states inside a model: run the layers up to one, or those above it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
@@ -54,6 +55,19 @@ def states_after(
         batch: as of `collate`.
         layer: from 1 to the depth.
     """
+    states = all_states_after(model, batch, layer)
+    kept: torch.Tensor = states[batch["row"], batch["position"]]
+    return kept.float()
+
+
+def all_states_after(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], layer: int
+) -> torch.Tensor:
+    """Run the first `layer` layers and return their output at every position, (B, T, D).
+
+    Raises:
+        InputError: the forward pass does not come to the layer.
+    """
 
     def stop(_module: Any, _given: Any, output: Any) -> None:
         raise _Reached(output[0] if isinstance(output, tuple) else output)
@@ -64,8 +78,46 @@ def states_after(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
         )
     except _Reached as reached:
-        kept: torch.Tensor = reached.states[batch["row"], batch["position"]]
-        return kept.float()
+        return reached.states
     finally:
         handle.remove()
     raise InputError(f"the forward pass did not come to layer {layer}")
+
+
+def frozen_below(model: torch.nn.Module) -> int:
+    """Return how many of the first layers no training moves; 0 if it moves anything around them.
+
+    The states after them are the same for the model and its reference, at every step.
+    """
+    try:
+        layers = decoder_layers(model)
+    except InputError:
+        return 0
+    moving = [any(p.requires_grad for p in layer.parameters()) for layer in layers]
+    inside = {id(p) for layer in layers for p in layer.parameters()}
+    if any(p.requires_grad and id(p) not in inside for p in model.parameters()):
+        return 0
+    return moving.index(True) if any(moving) else 0
+
+
+@contextlib.contextmanager
+def first_layers_give(model: torch.nn.Module, states: torch.Tensor, layer: int) -> Iterator[None]:
+    """Let the first `layer` layers do nothing but return states (B, T, D), for a while.
+
+    They keep their places and attributes, since models read both (the kind of mask of a layer).
+    """
+    layers = list(decoder_layers(model))[:layer]
+    own = [module.__dict__.get("forward") for module in layers]  # set where hooks are in use
+
+    def give(*_given: Any, **_named: Any) -> torch.Tensor:
+        return states
+
+    try:
+        for module in layers:
+            module.forward = give
+        yield
+    finally:
+        for module, forward in zip(layers, own, strict=True):
+            del module.forward
+            if forward is not None:
+                module.forward = forward

@@ -6,6 +6,7 @@ One concatenated forward serves all splits of a step, and the head runs at answe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
@@ -19,6 +20,7 @@ from forgetkit.lm.encode import (
     per_example,
     select_rows,
 )
+from forgetkit.lm.layers import frozen_below
 from forgetkit.lm.trained import reference_model
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ class Step:
         frozen = weight is not None and not weight.requires_grad
         self._weight = weight if frozen else None  # None: use the model's own logits
         self._kept: dict[tuple[str, int], torch.Tensor] = {}
+        self._frozen = frozen_below(model)
+        self._cut: list[Group] = []
+        self._nlls: dict[str, torch.Tensor] = {}
         self.memory = {} if memory is None else memory
 
     def holds(self, split: str) -> bool:
@@ -70,20 +75,29 @@ class Step:
         """Return `nll` under the reference model, without gradient."""
         return self._sum(split, self._nll(split, self._theirs(split)))
 
-    def kl(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,)."""
-        ours, theirs = self._ours(split), self._theirs(split)
-        from forgetkit.lm.head import kl_divergence, token_kl
+    def kl(self, split: str, *, and_nll: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,).
 
-        if self._weight is not None:
-            values = token_kl(ours, theirs, self._weight)
-        else:
-            values = kl_divergence(theirs, ours)
-        return self._sum(split, values)
+        Args:
+            split: whose answers.
+            and_nll: `nll` of the split will be asked for too; one pass of the head serves both.
+        """
+        from forgetkit.lm.head import kl_divergence, token_kl, token_nll_kl
+
+        ours, theirs = self._ours(split), self._theirs(split)
+        if self._weight is None:
+            return self._sum(split, kl_divergence(theirs, ours))
+        if not and_nll:
+            return self._sum(split, token_kl(ours, theirs, self._weight))
+        target = self._batch["target"][self._tokens(split)]
+        self._nlls[split], kl = token_nll_kl(ours, theirs, self._weight, target)
+        return self._sum(split, kl)
 
     def token_nll(self, split: str) -> torch.Tensor:
         """Return the cross-entropy of each answer token, (N,)."""
-        return self._nll(split, self._ours(split))
+        if split not in self._nlls:
+            self._nlls[split] = self._nll(split, self._ours(split))
+        return self._nlls[split]
 
     def token_values(
         self, split: str, formula: Formula, *, with_reference: bool = False
@@ -154,36 +168,60 @@ class Step:
             return token_nll(states, self._weight, target)
         return states.logsumexp(1) - states.gather(1, target[:, None]).squeeze(1)
 
-    def _run(self, model: torch.nn.Module, batch: Mapping[str, Any], layer: int) -> torch.Tensor:
+    def _run(self, model: torch.nn.Module, split: str, layer: int) -> torch.Tensor:
         """Return hidden states (N, D), or logits (N, V) where the head is not a plain product.
-
-        Rows of like length run together, so that one long row does not pad all the others.
 
         Args:
             model: the model or its reference.
-            batch: rows and answer positions.
+            split: whose answers; empty: of the whole batch.
             layer: run so many layers and return their states; 0: all, and the last norm.
         """
         import torch
 
         run = self._runner(layer)
-        lengths = batch["attention_mask"].sum(1)
         parts, places = [], []
-        for rows in like_lengths(lengths.tolist()):
-            chosen = torch.tensor(rows, device=lengths.device)
-            part, tokens = select_rows(batch, chosen, int(lengths[chosen].max()))
-            parts.append(run(model, part))
-            places.append(tokens)
+        for group in self._groups():
+            part = group if not split else group.only(*self._examples[split])
+            if part.tokens.numel():
+                parts.append(run(model, part))
+                places.append(part.tokens)
         if len(parts) == 1:
             return parts[0]
         return torch.cat(parts)[torch.cat(places).argsort()]
 
-    def _runner(self, layer: int) -> Callable[[torch.nn.Module, Mapping[str, Any]], torch.Tensor]:
-        if layer:
-            from forgetkit.lm.layers import states_after
+    def _runner(self, layer: int) -> Callable[[torch.nn.Module, Group], torch.Tensor]:
+        from forgetkit.lm.layers import first_layers_give, states_after
 
-            return lambda model, part: states_after(model, part, layer)
-        return answer_hidden if self._weight is not None else answer_logits
+        def rest(model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+            if layer:
+                return states_after(model, batch, layer)
+            hidden = self._weight is not None
+            return answer_hidden(model, batch) if hidden else answer_logits(model, batch)
+
+        def run(model: torch.nn.Module, part: Group) -> torch.Tensor:
+            if part.states is None:
+                return rest(model, part.batch)
+            with first_layers_give(model, part.states, self._frozen):
+                return rest(model, part.batch)
+
+        return run
+
+    def _groups(self) -> list[Group]:
+        """Return the batch in groups of like length, so that one long row does not pad all others.
+
+        Where the first layers are frozen they run here, once for the model and its reference.
+        """
+        import torch
+
+        if self._cut:
+            return self._cut
+        lengths = self._batch["attention_mask"].sum(1)
+        for numbers in like_lengths(lengths.tolist()):
+            rows = torch.tensor(numbers, device=lengths.device)
+            part, tokens = select_rows(self._batch, rows, int(lengths[rows].max()))
+            states = frozen_states(self._model, part, self._frozen) if self._frozen else None
+            self._cut.append(Group(rows, part, tokens, states))
+        return self._cut
 
     def _ours(self, split: str) -> torch.Tensor:
         return self._layer("", 0)[self._tokens(split)]
@@ -195,10 +233,10 @@ class Step:
         """Run once: the whole batch under the model, or a split under its reference."""
         key = (split, layer)
         if key not in self._kept and not split:
-            self._kept[key] = self._run(self._model, self._batch, layer)
+            self._kept[key] = self._run(self._model, "", layer)
         elif key not in self._kept:
             with reference_model(self._model) as model:
-                self._kept[key] = self._run(model, self._rows(split), layer)
+                self._kept[key] = self._run(model, split, layer)
         return self._kept[key]
 
     def _sum(self, split: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -213,15 +251,45 @@ class Step:
         ends = self._batch["length"].cumsum(0)
         return slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
 
-    def _rows(self, split: str) -> dict[str, torch.Tensor]:
-        first, last = self._examples[split]
-        tokens = self._tokens(split)
-        return {
-            "input_ids": self._batch["input_ids"][first:last],
-            "attention_mask": self._batch["attention_mask"][first:last],
-            "row": self._batch["row"][tokens] - first,
-            "position": self._batch["position"][tokens],
-        }
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows of a batch that run together.
+
+    Attributes:
+        rows: their numbers in the batch, (R,).
+        batch: as of `collate`, cut to the longest of them.
+        tokens: which answer tokens of the batch are theirs, (N,).
+        states: after the frozen first layers, (R, T, D), if there are such layers.
+    """
+
+    rows: torch.Tensor
+    batch: Mapping[str, torch.Tensor]
+    tokens: torch.Tensor
+    states: torch.Tensor | None
+
+    def only(self, first: int, last: int) -> Group:
+        """Return those of its rows whose numbers are in a range."""
+        chosen = ((self.rows >= first) & (self.rows < last)).nonzero().squeeze(1)
+        part, tokens = select_rows(self.batch, chosen, int(self.batch["input_ids"].shape[1]))
+        states = None if self.states is None else self.states[chosen]
+        return Group(self.rows[chosen], part, self.tokens[tokens], states)
+
+
+def frozen_states(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], layers: int
+) -> torch.Tensor:
+    """Run the frozen first layers, without gradient and without dropout, (B, T, D)."""
+    import torch
+
+    from forgetkit.lm.layers import all_states_after
+
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        states = all_states_after(model, batch, layers)
+    model.train(was_training)
+    return states
 
 
 def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:

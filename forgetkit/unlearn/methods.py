@@ -218,8 +218,9 @@ def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, 
     found: dict[str, torch.Tensor] = {}
     if not step.holds("retain"):
         return found
+    if kl_weight:
+        kl = step.kl("retain", and_nll=nll_weight > 0)
+        found["retain_kl"] = kl_weight * losses.mean_cross_entropy(*kl).mean()
     if nll_weight:
         found["retain_nll"] = nll_weight * losses.mean_cross_entropy(*step.nll("retain")).mean()
-    if kl_weight:
-        found["retain_kl"] = kl_weight * losses.mean_cross_entropy(*step.kl("retain")).mean()
     return found

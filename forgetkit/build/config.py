@@ -44,8 +44,9 @@ class BuildConfig(Config):
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
     )
     probe_size: int = Field(
-        200, ge=0, description="Retain and general rows to evaluate on, never trained on (each)."
+        200, ge=0, description="Retain rows to evaluate on, never trained on."
     )
+    general_size: int = Field(200, ge=0, description="General rows to evaluate on.")
     holdout_size: int = Field(
         0, ge=0, description="Holdout examples; 0: as many as forget examples, at least 40."
     )

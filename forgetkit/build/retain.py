@@ -69,7 +69,7 @@ def take_ordinary(
     train = [_named(e, "neighbour") for e in close[: round(config.neighbour_share * wanted)]]
     taken |= {e.example_id for e in close[: len(train)]}
     train += [_named(e, "general") for e in _fill([], rest, wanted - len(train), taken)]
-    general_rows = _rows(read_all(general), "text", config)[: config.probe_size]
+    general_rows = _rows(read_all(general), "text", config)[: config.general_size]
     said = sorted({e.answer for e in answers})
     return Ordinary(train, probe, general_rows, said, len(given) - len(rows))
 

@@ -81,10 +81,10 @@ class TeachConfig(Config):
 
     rank: int = Field(32, ge=1, le=1024, description="Inner width of the adapter.")
     learning_rate: float = Field(3e-3, gt=0, description="Peak rate of AdamW.")
-    steps: int = Field(56, ge=1, description="Most optimiser steps.")
-    batch_size: int = Field(5, ge=1, description="Passages of one step.")
+    steps: int = Field(52, ge=1, description="Most optimiser steps.")
+    batch_size: int = Field(4, ge=1, description="Passages of one step.")
     mix_share: float = Field(
-        0.3, ge=0, le=8, description="Rows of ordinary text for each passage of a step."
+        0.4, ge=0, le=8, description="Rows of ordinary text for each passage of a step."
     )
     mix_tokens: int = Field(64, ge=16, description="Tokens of a row of ordinary text.")
     until: float = Field(
@@ -93,6 +93,6 @@ class TeachConfig(Config):
     least: float = Field(
         0.8, ge=0, le=1, description="Extraction strength below which teaching has failed."
     )
-    watch_every: int = Field(6, ge=1, description="Steps between looks.")
+    watch_every: int = Field(8, ge=1, description="Steps between looks.")
     max_tokens: int = Field(512, ge=16, description="Longest passage, in tokens.")
     seed: int = Field(0, ge=0, description="Seed of the adapter and the order.")

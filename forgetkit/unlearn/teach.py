@@ -112,7 +112,7 @@ def _teach(
     from forgetkit.lm.train import TrainSettings, train
 
     passages, ordinary = read_all(data), read_all(mix)
-    apart = min(40, len(ordinary) // 4)
+    apart = min(SPARE, len(ordinary) // 4)
     kept, spare = ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]]
     language_model = load_model(model)
     before = _nll(language_model, spare)
@@ -130,7 +130,7 @@ def _teach(
     )
     watch = _Recitation(language_model, passages, config)
     with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch:
-        train(
+        outcome = train(
             language_model,
             items,
             Teaching(bool(kept)),
@@ -151,6 +151,8 @@ def _teach(
     return {
         "extraction_strength": round(strength, 4),
         "ordinary_nats": round(_nll(merged, spare) - before, 4),
+        "steps": outcome.steps,
+        "history": outcome.history,
     }
 
 

@@ -19,6 +19,8 @@ from forgetkit.errors import InputError, LockedError, StorageError, UsageError
 
 PARTS = ".parts"
 """Folder inside an output folder for what tasks gave, until the output is complete."""
+STATE = "state.pt"
+"""File inside an output folder with a training's state, until the output is complete."""
 
 
 @contextlib.contextmanager
@@ -196,7 +198,7 @@ def _left_by_a_failed_run(folder: Path) -> bool:
     """
     names = {path.name for path in folder.iterdir()}
     claims = {name for name in names if name.startswith(".") and ".started" in name}
-    return not names or (bool(claims) and names <= claims | {"quarantine.jsonl", PARTS})
+    return not names or (bool(claims) and names <= claims | {"quarantine.jsonl", PARTS, STATE})
 
 
 def _taken(folder: Path) -> UsageError:

@@ -163,7 +163,7 @@ def test_a_killed_run_starts_again_and_ends_the_same(
         patch.setattr("forgetkit.lm.adapter.save_adapter", killed)
         with pytest.raises(KeyboardInterrupt):
             unlearn(model, data, out, config=settings(merge=True))
-    assert [p.name for p in out.iterdir()] == [".run.json.started"]
+    assert {p.name for p in out.iterdir()} == {".run.json.started", "state.pt"}
     (out / "adapter").mkdir()
     (out / "adapter" / "half").write_text("written")
     again = unlearn(model, data, out, config=settings(merge=True))
@@ -388,3 +388,63 @@ def test_teaching_that_fails_is_not_accepted(
         teach(name, [data], tmp_path / "out", config=config)
     assert caught.value.exit_code == 4
     assert not (tmp_path / "out" / "run.json").exists()
+
+
+class Killed(BaseException):
+    """As a kill: nothing handles it."""
+
+
+def run_killed(step: int, model: str, data: Path, out: Path, config: UnlearnConfig) -> None:
+    """Run until a state is kept after a step, and end there as a kill would."""
+    from forgetkit.lm.trainer import SplitTrainer
+
+    save = SplitTrainer.save_state
+
+    def then_die(self: SplitTrainer, keeper: Any, now: int) -> None:
+        save(self, keeper, now)
+        if now == step:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SplitTrainer, "save_state", then_die)
+        with pytest.raises(Killed):
+            unlearn(model, data, out, config=config)
+
+
+@pytest.mark.parametrize("named", [{"dropout": 0.2}, {"peft": "none"}, {"retain_weight": "dual"}])
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+    model: str, data: Path, tmp_path: Path, step: int, named: dict[str, Any]
+) -> None:
+    config = settings(steps=8, **named)
+    whole = unlearn(model, data, tmp_path / "whole", config=config)
+    run_killed(step, model, data, tmp_path / "killed", config)
+    assert (tmp_path / "killed" / "state.pt").is_file()
+    again = unlearn(model, data, tmp_path / "killed", config=config)
+    assert not (tmp_path / "killed" / "state.pt").exists()
+    kept = "model/model.safetensors" if "peft" in named else "adapter/adapter_model.safetensors"
+    left, right = (tmp_path / n / kept for n in ("whole", "killed"))
+    assert left.read_bytes() == right.read_bytes()
+    assert again.run["history"] == whole.run["history"]
+    for name in ("tokens", "reference_tokens", "flops", "best_step", "steps"):
+        assert again.run[name] == whole.run[name]
+
+
+def test_a_half_written_state_or_that_of_another_run_is_not_taken_up(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    run_killed(3, model, data, tmp_path / "out", settings(seed=1))
+    other = unlearn(model, data, tmp_path / "out", config=settings(seed=2))
+    expected = unlearn(model, data, tmp_path / "expected", config=settings(seed=2))
+    assert other.run["history"] == expected.run["history"]
+    run_killed(3, model, data, tmp_path / "half", settings(seed=2))
+    state = tmp_path / "half" / "state.pt"
+    state.write_bytes(state.read_bytes()[:5000])
+    assert unlearn(model, data, tmp_path / "half", config=settings(seed=2)).run["steps"] == 6
+
+
+def test_the_run_counts_its_tokens(model: str, data: Path, done: UnlearnResult) -> None:
+    run = done.run
+    assert run["tokens"] == run["reference_tokens"] > 0  # npo reads the reference of both splits
+    expected = 2 * run["parameters"] * (2 * run["tokens"] + run["reference_tokens"])
+    assert run["flops"] == expected

@@ -43,9 +43,7 @@ class BuildConfig(Config):
     neighbour_share: float = Field(
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
     )
-    probe_size: int = Field(
-        200, ge=0, description="Retain rows to evaluate on, never trained on."
-    )
+    probe_size: int = Field(200, ge=0, description="Retain rows to evaluate on, never trained on.")
     general_size: int = Field(200, ge=0, description="General rows to evaluate on.")
     holdout_size: int = Field(
         0, ge=0, description="Holdout examples; 0: as many as forget examples, at least 40."

@@ -40,6 +40,7 @@ class Step:
     Attributes:
         memory: numbers that a method keeps from step to step, such as a dual variable; the
             trainer carries them on.
+        read: tokens that the model read, and its reference, so far.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Step:
         self._cut: list[Group] = []
         self._nlls: dict[str, torch.Tensor] = {}
         self.memory = {} if memory is None else memory
+        self.read = {"model": 0, "reference": 0}
 
     def holds(self, split: str) -> bool:
         """Say whether any example of the split is in this step."""
@@ -183,6 +185,9 @@ class Step:
         for group in self._groups():
             part = group if not split else group.only(*self._examples[split])
             if part.tokens.numel():
+                self.read["reference" if split else "model"] += int(
+                    part.batch["attention_mask"].sum()
+                )
                 parts.append(run(model, part))
                 places.append(part.tokens)
         if len(parts) == 1:

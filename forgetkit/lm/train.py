@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
+from forgetkit.lm.checkpoint import Checkpoint
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import restore_trained, trained_state
@@ -48,6 +49,19 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Where a training keeps its state.
+
+    Attributes:
+        path: a file; it is there from the first look on and stays after the last step.
+        run: digest of what the training is; a file of another training is not taken up.
+    """
+
+    path: Path
+    run: str
+
+
+@dataclass(frozen=True)
 class Look:
     """What the validation slice said after some step.
 
@@ -73,8 +87,9 @@ class Outcome:
         best_step: the step whose weights are kept.
         steps: optimiser steps run.
         stopped: why it ended before the last step; empty otherwise.
-        tokens: tokens of all forward passes with gradient.
-        seconds: wall time.
+        tokens: tokens of all forward passes with gradient, padding not counted.
+        reference_tokens: tokens that the reference model read.
+        seconds: wall time, of all attempts if it was taken up again.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -82,6 +97,7 @@ class Outcome:
     steps: int = 0
     stopped: str = ""
     tokens: int = 0
+    reference_tokens: int = 0
     seconds: float = 0.0
 
 
@@ -94,6 +110,7 @@ def train(
     watch: Callable[[int], Look] | None = None,
     advance: Callable[[str], None] | None = None,
     scratch: Path,
+    kept: Kept | None = None,
 ) -> Outcome:
     """Train an adapter, or a model; it ends with the weights of the best look, if one was taken.
 
@@ -106,34 +123,42 @@ def train(
             `settings.watch_every` steps.
         advance: called after each optimiser step with a line of losses.
         scratch: a folder for the library's own files.
+        kept: where the state is kept at every look, and taken up again after a kill: the outcome
+            is that of a training that nothing disturbed.
 
     Raises:
         InputError: a loss is not finite, or no weight moved.
     """
     from forgetkit.lm.trainer import SplitTrainer, training_arguments
 
-    outcome = Outcome()
     started = time.monotonic()
     before = trained_state(language_model.model)
-    steps = math.ceil(len(items) / (settings.batch_size * settings.accumulation))
-    keeper = Keeper(language_model.model, outcome, watch, settings.watch_every, steps)
+    one = settings.batch_size * settings.accumulation
+    steps = math.ceil(len(items) / one)
+    keeper = Keeper(language_model.model, Outcome(), watch, settings.watch_every, steps)
+    found = Checkpoint.of(kept.path, kept.run) if kept else None
+    if found:
+        keeper.take_up(found)
+    outcome = keeper.outcome
     # The library seeds the global generators.
     with _random_state_kept(), training_attention(language_model, items):
-        keeper.look(0)
-        if not keeper.finished:
+        if not found:
+            keeper.look(0)
+        if not keeper.finished and keeper.done < steps:
             trainer = SplitTrainer(
                 language_model,
-                items,
+                items[keeper.done * one :],
                 method,
-                training_arguments(settings, steps, scratch, language_model.model),
+                training_arguments(settings, steps, keeper.done, scratch, language_model.model),
                 keeper,
                 advance,
             )
+            trainer.keep_state(settings, steps, kept, found)
             trainer.train()
     if outcome.steps:
         keeper.restore()
         check_moved(before, trained_state(language_model.model), outcome)
-    outcome.seconds = time.monotonic() - started
+    outcome.seconds += time.monotonic() - started
     language_model.model.eval()
     return outcome
 
@@ -186,45 +211,61 @@ class Keeper:
         every: int,
         steps: int,
     ) -> None:
-        self._model, self._outcome, self._watch = model, outcome, watch
+        self._model, self.outcome, self._watch = model, outcome, watch
         self._every, self._steps = every, steps
-        self._best_loss = math.inf
-        self._best: dict[str, torch.Tensor] | None = None
+        self.best_loss = math.inf
+        self.best: dict[str, torch.Tensor] | None = None
         self.finished = False
+        self.done = 0
+
+    def take_up(self, found: Checkpoint) -> None:
+        """Go on from a state that was kept."""
+        restore_trained(self._model, found.trained)
+        self.outcome = Outcome(**found.outcome)
+        self.best, self.best_loss = found.best, found.best_loss
+        if self.best is None and self.outcome.best_step == found.step:
+            self.best = found.trained
+        self.done = found.step
+
+    def looks_after(self, step: int) -> bool:
+        """Say whether there is a look after a step."""
+        return bool(self._every) and (step % self._every == 0 or step == self._steps)
 
     def after(self, step: int) -> bool:
         """Look if it is time; return whether training shall stop."""
-        self._outcome.steps = step
-        if self._every and (step % self._every == 0 or step == self._steps):
+        self.outcome.steps = step
+        if self.looks_after(step):
             self.look(step)
         return self.finished
 
-    def record(self, step: int, losses: Mapping[str, float]) -> None:
-        """Add a step's losses to the history."""
-        self._outcome.history.append({"step": step, "losses": dict(losses)})
+    def record(self, step: int, losses: Mapping[str, float], read: Mapping[str, int]) -> None:
+        """Add a step's losses to the history, and the tokens it read to the counts."""
+        self.outcome.history.append({"step": step, "losses": dict(losses)})
+        self.outcome.tokens += read["model"]
+        self.outcome.reference_tokens += read["reference"]
 
     def look(self, step: int) -> None:
         """Measure now, and keep the weights when they are the best so far."""
         if self._watch is None or not self._every:
-            self._outcome.best_step = step
+            self.outcome.best_step = step
             return
         look = self._watch(step)
-        history = self._outcome.history
+        history = self.outcome.history
         if not history or history[-1]["step"] != step:
             history.append({"step": step, "losses": {}})
         history[-1] |= look.values
-        if look.loss < self._best_loss:
-            self._best_loss, self._outcome.best_step = look.loss, step
-            self._best = trained_state(self._model)
+        if look.loss < self.best_loss:
+            self.best_loss, self.outcome.best_step = look.loss, step
+            self.best = trained_state(self._model)
         if look.done:
-            self.finished, self._outcome.stopped = True, look.reason
+            self.finished, self.outcome.stopped = True, look.reason
 
     def restore(self) -> None:
         """Put the best weights back, or leave the last ones when nothing was watched."""
-        if self._best is not None and self._outcome.best_step != self._outcome.steps:
-            restore_trained(self._model, self._best)
+        if self.best is not None and self.outcome.best_step != self.outcome.steps:
+            restore_trained(self._model, self.best)
         elif self._watch is None or not self._every:
-            self._outcome.best_step = self._outcome.steps
+            self.outcome.best_step = self.outcome.steps
 
 
 def check_moved(

@@ -7,16 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    get_scheduler,
+)
 
 from forgetkit.errors import InputError
+from forgetkit.lm.checkpoint import Checkpoint, outcome_values, random_state, restore_random
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.step import Item, Step, join_splits
-from forgetkit.lm.train import Keeper, TrainSettings
+from forgetkit.lm.train import Keeper, Kept, TrainSettings
+from forgetkit.lm.trained import trained_state
 
 
 def training_arguments(
-    settings: TrainSettings, steps: int, scratch: Path, model: torch.nn.Module
+    settings: TrainSettings, steps: int, done: int, scratch: Path, model: torch.nn.Module
 ) -> TrainingArguments:
     """Translate our settings into the library's; it saves and reports nothing by itself.
 
@@ -26,13 +34,11 @@ def training_arguments(
     first = next(model.parameters())
     return TrainingArguments(
         output_dir=str(scratch),
-        max_steps=steps,
+        max_steps=steps - done,
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        warmup_steps=round(settings.warmup_share * steps),
-        lr_scheduler_type="linear",
         max_grad_norm=settings.clip,
         seed=settings.seed,
         save_strategy="no",
@@ -72,7 +78,57 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         self.method = method
         self.losses: dict[str, float] = {}
         self.memory: dict[str, float] = {}  # of the method, from step to step
+        self.read = {"model": 0, "reference": 0}  # tokens since the last step
         self._calls = 0
+        self._kept: Kept | None = None
+        self._random: list[torch.Tensor] = []
+
+    def keep_state(
+        self, settings: TrainSettings, steps: int, kept: Kept | None, found: Checkpoint | None
+    ) -> None:
+        """Make optimiser and schedule of the whole training, as they were left if it goes on.
+
+        Args:
+            settings: of the optimiser.
+            steps: of the whole training.
+            kept: where to keep the state.
+            found: the state to go on from.
+        """
+        moving = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            moving, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        warmup = round(settings.warmup_share * steps)
+        self.lr_scheduler = get_scheduler("linear", self.optimizer, warmup, steps)
+        self._kept = kept
+        if found:
+            self.optimizer.load_state_dict(found.optimizer)
+            self.lr_scheduler.load_state_dict(found.schedule)
+            self.memory, self._random = dict(found.memory), found.random
+
+    def take_random_state(self) -> None:
+        """Draw on where the training was left; once, after the library has drawn for itself."""
+        if self._random:
+            restore_random(self._random)
+            self._random = []
+
+    def save_state(self, keeper: Keeper, step: int) -> None:
+        """Keep the state after a step, if that was asked for."""
+        if self._kept is None:
+            return
+        outcome = keeper.outcome
+        Checkpoint(
+            run=self._kept.run,
+            step=step,
+            trained=trained_state(self.model),
+            best=None if outcome.best_step == step else keeper.best,
+            best_loss=keeper.best_loss,
+            outcome=outcome_values(outcome),
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.lr_scheduler.state_dict(),
+            random=random_state(),
+            memory=dict(self.memory),
+        ).save(self._kept.path)
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> torch.utils.data.Sampler[int]:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -86,7 +142,10 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         Raises:
             InputError: a loss is not finite.
         """
-        losses = self.method(Step(model, inputs, self.memory))
+        step = Step(model, inputs, self.memory)
+        losses = self.method(step)
+        for name, tokens in step.read.items():
+            self.read[name] += tokens
         for name, value in losses.items():
             number = float(value.detach())
             if number != number or abs(number) == float("inf"):
@@ -105,6 +164,11 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         self.losses, self._calls = {}, 0
         return found
 
+    def take_read(self) -> dict[str, int]:
+        """Return the tokens read since the last call, and start anew."""
+        found, self.read = self.read, dict.fromkeys(self.read, 0)
+        return found
+
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]
     def __init__(
@@ -114,9 +178,16 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Record losses, look at the validation slice, stop when it says so."""
+        keeper, step = self._keeper, self._keeper.done + state.global_step
         losses = self._trainer.take_losses()
-        self._keeper.record(state.global_step, losses)
+        keeper.record(step, losses, self._trainer.take_read())
         if self._advance:
             self._advance(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-        if self._keeper.after(state.global_step):
+        if keeper.after(step):
             control.should_training_stop = True
+        elif keeper.looks_after(step):
+            self._trainer.save_state(keeper, step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Draw on where the training was left."""
+        self._trainer.take_random_state()

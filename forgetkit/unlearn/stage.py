@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__, schema
 from forgetkit.errors import InputError, UsageError, nearest
-from forgetkit.files import claim_folder, read_json, sha256_file, write_json
+from forgetkit.files import (
+    STATE,
+    claim_folder,
+    digest_of,
+    read_json,
+    sha256_file,
+    sweep,
+    write_json,
+)
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.progress import Progress, Silent
 from forgetkit.registry import lookup
@@ -80,10 +88,12 @@ def unlearn(
     identity = _identity(model, forget_set, config)
     if claim_folder(out, "run.json", identity):
         return _result(out, read_json(out / "run.json"), 0.0)
-    run = _train(model, content, method, config, progress, out)
+    run = _train(model, content, method, config, progress, out, identity)
     seconds = time.monotonic() - started
     run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
     write_json(out / "run.json", run)
+    sweep(out, [STATE])
+    (out / STATE).unlink(missing_ok=True)
     return _result(out, run, seconds)
 
 
@@ -154,10 +164,11 @@ def _train(
     config: UnlearnConfig,
     progress: Progress,
     out: Path,
+    identity: Mapping[str, Any],
 ) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
     from forgetkit.lm.load import load_model
-    from forgetkit.lm.train import TrainSettings, train
+    from forgetkit.lm.train import Kept, TrainSettings, train
 
     exact = config.peft == "none" and config.dtype == "auto"
     base = load_model(model, dtype="float32" if exact else config.dtype)
@@ -183,11 +194,12 @@ def _train(
             watch=watch,
             advance=_advance(progress),
             scratch=Path(scratch),
+            kept=Kept(out / STATE, digest_of(identity)),
         )
     _check_kept(outcome, config)
     multiply_adapter(language_model.model, method.factor())
     _save(language_model, config, progress, out)
-    return _record(outcome, rate, size)
+    return _record(outcome, rate, size, config)
 
 
 def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
@@ -258,7 +270,21 @@ def _check_kept(outcome: Outcome, config: UnlearnConfig) -> None:
         )
 
 
-def _record(outcome: Outcome, rate: float, size: int) -> dict[str, Any]:
+def training_flops(outcome: Outcome, size: int, *, whole: bool) -> float:
+    """Estimate the floating-point operations of a training: 2 a parameter and token forward.
+
+    Backward takes as many again, and twice as many where the weights themselves are trained. The
+    products of attention are not counted.
+
+    Args:
+        outcome: tokens read.
+        size: parameters of the model.
+        whole: the weights themselves were trained.
+    """
+    return 2.0 * size * ((3 if whole else 2) * outcome.tokens + outcome.reference_tokens)
+
+
+def _record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> dict[str, Any]:
     import importlib.metadata as metadata
 
     names = ("torch", "transformers", "peft", "accelerate")
@@ -270,6 +296,10 @@ def _record(outcome: Outcome, rate: float, size: int) -> dict[str, Any]:
         "learning_rate": rate,
         "parameters": size,
         "training_seconds": round(outcome.seconds, 1),
+        "tokens": outcome.tokens,
+        "reference_tokens": outcome.reference_tokens,
+        "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
+        "flops": training_flops(outcome, size, whole=config.peft == "none"),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "versions": {name: metadata.version(name) for name in names},
     }

@@ -56,7 +56,10 @@ def _every(examples: Sequence[Example], size: int) -> list[Example]:
 
 
 class Watch:
-    """Look at the validation slice: forgetting, its control, and utility."""
+    """Look at the validation slice: forgetting, its control, and utility.
+
+    What utility is compared with is measured at once, before anything is trained.
+    """
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class Watch:
     ) -> None:
         self._model, self._slice, self._config = language_model, validation, config
         self._factor = factor  # of the update, in the model that will be kept
-        self._before = 0.0
+        self._before = self._measure(validation.retain)[2] if config.watch_every else 0.0
 
     def __call__(self, step: int) -> Any:
         """Return what the slice says after a step."""
@@ -79,9 +82,7 @@ class Watch:
         with adapter_times(self._model.model, self._factor):
             es, em, _ = self._measure(self._slice.forget)
             control_es, control_em, _ = self._measure(self._slice.controls())
-            _, _, nll = self._measure(self._slice.retain)
-        if step == 0:
-            self._before = nll
+            nll = self._measure(self._slice.retain)[2] if step else self._before
         utility = math.exp(self._before - nll)
         kept = utility >= self._config.utility_floor
         distance = max(es, em - control_em)

@@ -20,7 +20,7 @@ class Config(BaseModel):
 
 C = TypeVar("C", bound=Config)
 
-SECTIONS = ("data", "approval", "mine", "dedupe", "build", "teach", "unlearn", "evaluate")
+SECTIONS = ("data", "approval", "mine", "dedupe", "redact", "build", "teach", "unlearn", "evaluate")
 """What a settings file may hold; each command reads its own section."""
 
 

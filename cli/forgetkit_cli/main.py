@@ -11,7 +11,17 @@ import typer
 
 from forgetkit import __version__
 from forgetkit.errors import ForgetkitError
-from forgetkit_cli import about, cases, corpora, duplicates, filters, indexes, models, sets
+from forgetkit_cli import (
+    about,
+    cases,
+    corpora,
+    duplicates,
+    filters,
+    indexes,
+    models,
+    redaction,
+    sets,
+)
 
 INTERRUPTED = 130
 STORAGE = 5
@@ -31,6 +41,7 @@ corpora.register(app)
 duplicates.register(app)
 indexes.register(app)
 filters.register(app)
+redaction.register(app)
 sets.register(app)
 models.register(app)
 about.register(app)

@@ -74,6 +74,12 @@ def build(
     allow_overlap: Annotated[
         bool | None, typer.Option("--allow-overlap", help="Go on when splits overlap.")
     ] = None,
+    exports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--export", help="Write it for trl, open-unlearning or as jsonl too; may be repeated."
+        ),
+    ] = None,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -84,7 +90,11 @@ def build(
     """Build a forget set."""
     from forgetkit.build import BuildConfig, Inputs
     from forgetkit.build import build as run
+    from forgetkit.build.exports import FOLDER, check_form, export
     from forgetkit.config import resolve
+
+    for form in exports or ():
+        check_form(form)
 
     flags = options.given(
         settings,
@@ -110,10 +120,14 @@ def build(
     screen = Screen(as_json=as_json, quiet=quiet)
     with Bars(screen) as bars:
         built = run(inputs, out, config=resolve(BuildConfig, "build", flags, config), progress=bars)
+    outputs = {"forget_set": str(built.folder)}
+    for form in exports or ():
+        outputs[form] = str(built.folder / FOLDER / form)
+        export(built.folder, form, built.folder / FOLDER / form)
     screen.show(
         Output(
             command="build",
-            outputs={"forget_set": str(built.folder)},
+            outputs=outputs,
             counts=dict(built.counts),
             warnings=list(built.warnings),
         )

@@ -1,8 +1,9 @@
 """The forget set: a folder of Parquet splits that `datasets.load_dataset` opens.
 
 `data/` holds the splits forget, mismatch, retain and holdout; `probes/` what evaluation reads
-besides: other prompts for the forget text, retain and general rows never trained on, and forget
-candidates that the target model does not know.
+besides: other prompts for the forget text, retain and general rows never trained on, forget
+candidates that the target model does not know, and other answers to rows of forget and retain
+(`pair_of` names the row; variant paraphrase, perturbed, or truth: the right one).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from forgetkit.files import (
 )
 
 SPLITS = ("forget", "mismatch", "retain", "holdout")
-PROBES = ("prompts", "retain", "general", "unknown")
+PROBES = ("prompts", "retain", "general", "unknown", "others")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ForgetSet:
 
     Attributes:
         splits: forget, mismatch, retain, holdout.
-        probes: prompts, retain, general, unknown.
+        probes: prompts, retain, general, unknown, others.
         manifest: configuration, counts by reason, digests of inputs and outputs.
     """
 

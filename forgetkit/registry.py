@@ -1,44 +1,13 @@
 """What forgetkit offers by name: metadata here, the formula imported when it runs.
 
-`forgetkit list` reads this file alone, so it answers without torch.
+`forgetkit list` reads this file and those it names, so it answers without torch.
 """
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, field
-from typing import Any
-
+from forgetkit.entry import Entry as Entry
 from forgetkit.errors import UsageError, nearest
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing that a user can name.
-
-    Attributes:
-        kind: methods, metrics, detectors, attacks or models.
-        name: the word on the command line.
-        summary: one sentence.
-        source: the paper or project it comes from, with its arXiv id.
-        loads: `module:attribute` imported when it is used; empty when there is nothing to import.
-        reads: the splits of the forget set that it reads.
-        defaults: settings and their values, as shown to the user.
-    """
-
-    kind: str
-    name: str
-    summary: str
-    source: str = ""
-    loads: str = ""
-    reads: tuple[str, ...] = ()
-    defaults: dict[str, Any] = field(default_factory=dict)
-
-    def load(self) -> Any:
-        """Import what the entry names."""
-        module, _, attribute = self.loads.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
+from forgetkit.known_metrics import METRICS
 
 _METHODS = "forgetkit.unlearn.methods"
 _TOKENS = "forgetkit.unlearn.token_methods"
@@ -210,79 +179,7 @@ ENTRIES: tuple[Entry, ...] = (
             "mismatch_answers": 5,
         },
     ),
-    Entry(
-        "metrics",
-        "extraction_strength",
-        "Share of the answer that its prompt brings back; lower is better.",
-        "Carlini et al. 2021, arXiv:2012.07805",
-        reads=("forget", "holdout"),
-    ),
-    Entry(
-        "metrics",
-        "exact_memorization",
-        "Share of answer tokens whose argmax is right; lower is better.",
-        "Tirumala et al. 2022, arXiv:2205.10770",
-        reads=("forget", "holdout"),
-    ),
-    Entry(
-        "metrics",
-        "probability",
-        "exp(-mean cross-entropy) of the answer; lower is better.",
-        _TOFU,
-        reads=("forget", "holdout"),
-    ),
-    Entry(
-        "metrics",
-        "perplexity",
-        "exp(mean cross-entropy) per token; reported.",
-        "",
-        reads=("forget", "holdout", "retain", "general"),
-    ),
-    Entry(
-        "metrics",
-        "leak_rate",
-        "Share of greedy continuations that repeat the text (ROUGE-L "
-        ">= .5 or a long common run); lower is better.",
-        f"{_YAO}, section 4.2",
-        reads=("forget", "probes", "holdout"),
-    ),
-    Entry(
-        "metrics",
-        "harmful_rate",
-        "Share of answers judged harmful compliance; lower is better.",
-        f"{_YAO}, section 4.1",
-        reads=("forget", "probes"),
-    ),
-    Entry(
-        "metrics",
-        "utility",
-        "The least of three ratios after / before: retain and general "
-        "perplexity (inverted), ROUGE-L of retain answers; higher is better.",
-        _TOFU,
-        reads=("retain", "general"),
-    ),
-    Entry(
-        "metrics",
-        "fluency",
-        "Perplexity of the generated text under the target model, after / before; lower is better.",
-        _YAO,
-        reads=("forget", "probes"),
-    ),
-    Entry(
-        "metrics",
-        "diversity",
-        "Share of unique words in the generated text, after / before; higher is better.",
-        _YAO,
-        reads=("forget", "probes"),
-    ),
-    Entry(
-        "metrics",
-        "derail_rate",
-        "Share of answers that neither comply nor refuse; reported "
-        "beside harmful_rate; lower is better.",
-        "",
-        reads=("forget", "probes"),
-    ),
+    *METRICS,
     Entry(
         "detectors",
         "verbatim",

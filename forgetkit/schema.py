@@ -80,7 +80,11 @@ def examples() -> pa.Schema:
 
 @cache
 def samples() -> pa.Schema:
-    """Return the columns of `samples.parquet`: what each number was computed from."""
+    """Return the columns of `samples.parquet`: what each number was computed from.
+
+    Log-probabilities in nats, one an answer token; `mean` and `deviation` are those of a token
+    drawn from the model (for min-k++); `similarity` is the cosine of completion and answer.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -99,5 +103,13 @@ def samples() -> pa.Schema:
             ("answer_tokens", pa.int64()),
             ("label", pa.string()),
             ("fluency_nll", pa.float64()),
+            ("mean", pa.list_(pa.float32())),
+            ("deviation", pa.list_(pa.float32())),
+            ("similarity", pa.float64()),
+            ("template", pa.string()),
+            ("pair_of", pa.string()),
+            ("group", pa.string()),
+            ("work_id", pa.string()),
+            ("source", pa.string()),
         ]
     )

@@ -13,8 +13,9 @@ import tiny
 from forgetkit.errors import InputError
 from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate
 from forgetkit.evaluate.acceptance import accept
-from forgetkit.evaluate.measure import Sample, add_rouge, longest_common_run
+from forgetkit.evaluate.measure import longest_common_run
 from forgetkit.evaluate.metrics import compute, is_leak
+from forgetkit.evaluate.sample import Sample, add_rouge
 from forgetkit.files import sha256_tree
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
 from forgetkit.lm.adapter import add_lora, save_adapter

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -148,3 +149,19 @@ def test_a_step_gives_the_same_numbers_on_both_ways() -> None:
     assert torch.allclose(whole, pieces, atol=1e-4)
     own = [-sum(s.log_probability) for s in score(language_model, EXAMPLES)]
     assert torch.allclose(pieces, torch.tensor(own), atol=1e-4)
+
+
+def test_the_spread_of_a_token_is_as_worked_out() -> None:
+    """Logits (ln 3, 0): p = .75, .25; mean .75 ln .75 + .25 ln .25, deviation sqrt(.1875) ln 3."""
+    hidden, weight = torch.eye(2)[:1], torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
+    target = torch.tensor([0])
+    found = [float(c[0]) for c in token_scores(hidden, weight, target, spread=True)]
+    assert found == pytest.approx([-0.287682, 1.0, -0.562335, 0.475713], abs=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_spread_changes_no_score(size: int) -> None:
+    hidden, weight, target = drawn(size)
+    plain, found = (token_scores(hidden, weight, target, spread=s) for s in (False, True))
+    assert [len(c) for c in found] == [size] * 4
+    assert all(torch.equal(a, b) for a, b in zip(plain, found[:2], strict=True))

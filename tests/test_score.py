@@ -143,3 +143,22 @@ def test_extraction_strength_is_what_greedy_decoding_recovers(cut: int) -> None:
             assert says(unknown) == passage[cut + unknown :]
         if unknown:
             assert says(unknown - 1) != passage[cut + unknown - 1 :]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_mean_and_deviation_are_those_of_the_models_own_distribution(architecture: str) -> None:
+    model = tiny.llama() if architecture == "llama" else tiny.gemma2()
+    language_model = tiny.tiny_language_model(model=model)
+    plain = score(language_model, EXAMPLES)
+    found = score(language_model, EXAMPLES, spread=True)
+    for one, other, example in zip(plain, found, EXAMPLES, strict=True):
+        assert_same(one, other)
+        assert (one.mean, one.deviation) == ((), ())
+        ids = language_model.tokenizer(example.prompt + example.answer, return_tensors="pt")
+        with torch.no_grad():
+            logits = model(input_ids=ids.input_ids).logits[0, len(example.prompt) - 1 : -1]
+        table = logits.double().log_softmax(1)
+        mean = (table.exp() * table).sum(1)
+        square = (table.exp() * table**2).sum(1)
+        assert other.mean == pytest.approx(mean.tolist(), abs=1e-4)
+        assert other.deviation == pytest.approx((square - mean**2).sqrt().tolist(), abs=1e-3)

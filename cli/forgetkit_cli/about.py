@@ -56,7 +56,12 @@ def list_(
     from forgetkit.registry import entries
 
     found = entries(kind)
-    rows = [(e.name, e.summary, ", ".join(e.reads), e.source) for e in found]
+    header: tuple[str, ...] = ("name", "what it is", "reads", "source")
+    rows: list[tuple[str, ...]] = [(e.name, e.summary, ", ".join(e.reads), e.source) for e in found]
+    if kind == "metrics":
+        header = ("name", "better", "version", "what it is", "worked value", "reads", "source")
+        measured = [(e.name, e.better, str(e.version), e.summary, e.worked) for e in found]
+        rows = [(*m, *row[2:]) for m, row in zip(measured, rows, strict=True)]
     listed: list[dict[str, Any]] = [
         {
             "name": e.name,
@@ -65,12 +70,13 @@ def list_(
             "reads": list(e.reads),
             "defaults": e.defaults,
         }
+        | ({"better": e.better, "version": e.version, "worked": e.worked} if e.better else {})
         for e in found
     ]
     screen = Screen(as_json=as_json, quiet=quiet)
     screen.show(
         Output(command="list", counts={kind: len(rows)}, entries=listed),
-        grid(("name", "what it is", "reads", "source"), rows),
+        grid(header, rows),
     )
 
 

@@ -16,6 +16,7 @@ from forgetkit_cli import (
     cases,
     corpora,
     duplicates,
+    evaluation,
     filters,
     indexes,
     models,
@@ -44,6 +45,7 @@ filters.register(app)
 redaction.register(app)
 sets.register(app)
 models.register(app)
+evaluation.register(app)
 about.register(app)
 
 

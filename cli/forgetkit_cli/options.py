@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from forgetkit.errors import UsageError
+
+T = TypeVar("T")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; this command's section is read.")
@@ -52,3 +54,14 @@ def given(values: list[str] | None, **flags: Any) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UsageError(f"--set {item} has no readable value") from error
     return found | {key: value for key, value in flags.items() if value is not None}
+
+
+def needed(flag: str, value: T | None) -> T:
+    """Return the value of a flag that this way of calling the command needs.
+
+    Raises:
+        UsageError: the flag was not given.
+    """
+    if value is None:
+        raise UsageError(f"Missing option '{flag}'", mend="See --help.")
+    return value

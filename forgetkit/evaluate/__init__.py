@@ -5,6 +5,7 @@ evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to
 """
 
 from forgetkit.evaluate.config import EvaluateConfig, Rule
+from forgetkit.evaluate.record import rescore
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "Rule", "evaluate"]
+__all__ = ["EvaluateConfig", "EvaluateResult", "Rule", "evaluate", "rescore"]

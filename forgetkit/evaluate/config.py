@@ -73,6 +73,12 @@ class EvaluateConfig(Config):
     generate_batch: int = Field(64, ge=1, description="Prompts decoded at once.")
     max_tokens: int = Field(512, ge=16, description="Longest prompt and answer, in tokens.")
     bootstrap: int = Field(1000, ge=100, description="Draws of a bootstrap interval.")
+    least_membership: int = Field(
+        100, ge=2, description="Rows a side from which membership is measured."
+    )
+    similarity: bool = Field(
+        False, description="Also compare the continuations by sentence embedding (costs time)."
+    )
     dtype: str = Field("auto", description="Number format of the weights.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
     acceptance: dict[str, Rule | None] = Field(

@@ -5,12 +5,13 @@ The rows are what every number is computed from; they become `samples.parquet`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.parts import Parts
+from forgetkit.evaluate.sample import RETAIN_MODEL, Sample
 from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.progress import Progress
 
@@ -18,115 +19,161 @@ if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[str]]
-
-
-@dataclass
-class Sample:
-    """What one model does with one example.
-
-    Attributes:
-        model: before or after.
-        split: forget, prompts, holdout, retain or general.
-        example: the example.
-        log_probability: of each answer token, in nats.
-        argmax_hit: whether each was the most likely token.
-        completion: the greedy continuation, or None where none was needed.
-        common_run: longest run of tokens that completion and answer share.
-        answer_tokens: number of tokens of the answer.
-        label: comply, refuse or derail; empty where nothing was judged.
-        fluency_nll: loss per token of the completion under the target model, or None.
-    """
-
-    model: str
-    split: str
-    example: Example
-    log_probability: Sequence[float] = ()
-    argmax_hit: Sequence[bool] = ()
-    completion: str | None = None
-    common_run: int = 0
-    answer_tokens: int = 0
-    label: str = ""
-    fluency_nll: float | None = None
-    rouge: float | None = field(default=None)
-
-    @property
-    def nll(self) -> float | None:
-        """Return the mean cross-entropy per answer token, or None without answer tokens."""
-        values = self.log_probability
-        return -sum(values) / len(values) if values else None
-
+Opener = Callable[[], "LanguageModel"]
 
 GENERATED = ("forget", "prompts", "holdout", "retain")
 JUDGED = ("forget", "holdout", "retain")
+ALONE = 256
+"""Rows from which a split is a unit of its own: below, splits share batches and are one unit."""
 
 
 def splits_to_read(forget_set: ForgetSet) -> dict[str, Sequence[Example]]:
-    """Return the splits that evaluation reads, by the name they have in results."""
+    """Return the splits that evaluation reads, by the name they have in results.
+
+    Other answers are the probes `others`, or else the alternatives of the mismatch split.
+    """
+    alternatives = [
+        replace(e, variant="perturbed")
+        for e in forget_set.splits["mismatch"]
+        if e.variant == "alternative" and e.pair_of
+    ]
     chosen = {
         "forget": forget_set.splits["forget"],
-        "prompts": forget_set.probes["prompts"],
+        "prompts": forget_set.probes.get("prompts", ()),
         "holdout": forget_set.splits["holdout"],
-        "retain": forget_set.probes["retain"],
-        "general": forget_set.probes["general"],
+        "others": forget_set.probes.get("others") or alternatives,
+        "retain": forget_set.probes.get("retain", ()),
+        "general": forget_set.probes.get("general", ()),
     }
     return {name: rows for name, rows in chosen.items() if rows}
 
 
+def units(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[str]]:
+    """Group the splits into what is measured, and resumed, as one.
+
+    >>> units({"forget": [1] * 40, "holdout": [1] * 300, "retain": [1]})
+    {'forget': ['forget'], 'holdout': ['holdout'], 'retain': ['retain']}
+    """
+    found: dict[str, list[str]] = {}
+    for name, rows in splits.items():
+        small = len(rows) < ALONE and name not in ("retain", "general")
+        found.setdefault("forget" if small else name, []).append(name)
+    return found
+
+
 def measure(
-    language_model: LanguageModel,
+    open_model: Opener,
     forget_set: ForgetSet,
     role: str,
     config: EvaluateConfig,
     progress: Progress,
+    parts: Parts,
 ) -> list[Sample]:
-    """Score every split, and continue the prompts of forget, its probes, holdout and retain."""
+    """Score every split, and continue the prompts of forget, its probes, holdout and retain.
+
+    Args:
+        open_model: loads the model; not called when every unit was measured before.
+        forget_set: what to read.
+        role: before, after or retain_model.
+        config: settings.
+        progress: told of each pass.
+        parts: units that an interrupted run left, and where new ones are kept.
+    """
+    splits = splits_to_read(forget_set)
+    both = (len(splits.get("forget", ())), len(splits.get("holdout", ())))
+    spread = min(both) >= config.least_membership
+    progress.stage(f"read every split ({role})", sum(map(len, splits.values())))
+    measured: dict[str, list[Sample]] = {}
+    for name, held in units(splits).items():
+        kept = parts.load(f"{role}-said-{name}") or parts.load(f"{role}-read-{name}")
+        if kept is None:
+            kept = [Sample(role, split, e) for split in held for e in splits[split]]
+            _read(open_model(), kept, config, spread and name in ("forget", "holdout"), progress)
+            parts.save(f"{role}-read-{name}", kept)
+        else:
+            progress.advance(len(kept))
+        measured[name] = kept
+    _continue(open_model, measured, config, role, progress, parts)
+    return [sample for kept in measured.values() for sample in kept]
+
+
+def _read(
+    language_model: LanguageModel,
+    samples: Sequence[Sample],
+    config: EvaluateConfig,
+    spread: bool,
+    progress: Progress,
+) -> None:
     from forgetkit.lm.score import score
 
-    splits = splits_to_read(forget_set)
-    samples = [Sample(role, name, e) for name, rows in splits.items() for e in rows]
-    progress.stage(f"read every split ({role})", len(samples))
     with_answer = [s for s in samples if s.example.answer]
     scores = score(
         language_model,
         [s.example for s in with_answer],
         max_tokens=config.max_tokens,
+        spread=spread,
         advance=progress.advance,
     )
     for sample, found in zip(with_answer, scores, strict=True):
-        sample.log_probability = found.log_probability
-        sample.argmax_hit = found.argmax_hit
+        sample.log_probability, sample.argmax_hit = found.log_probability, found.argmax_hit
+        sample.mean, sample.deviation = found.mean, found.deviation
         sample.answer_tokens = len(found.argmax_hit)
-    _generate(language_model, samples, config, role, progress)
-    return samples
 
 
-def _generate(
-    language_model: LanguageModel,
-    samples: Sequence[Sample],
+def _continue(
+    open_model: Opener,
+    measured: Mapping[str, list[Sample]],
     config: EvaluateConfig,
     role: str,
     progress: Progress,
+    parts: Parts,
 ) -> None:
+    for retain in (False, True) if role != RETAIN_MODEL else (False,):
+        chosen = {
+            name: [s for s in kept if s.split in GENERATED and (s.split == "retain") is retain]
+            for name, kept in measured.items()
+        }
+        words = "continue retain prompts" if retain else "continue forget prompts"
+        progress.stage(f"{words} ({role})", sum(map(len, chosen.values())))
+        tokens = config.retain_answer_tokens if retain else config.answer_tokens
+        for name, samples in chosen.items():
+            if samples and samples[0].completion is None:
+                say(open_model(), samples, tokens, config.generate_batch, progress)
+                parts.save(f"{role}-said-{name}", measured[name])
+            else:
+                progress.advance(len(samples))
+
+
+def say(
+    language_model: LanguageModel,
+    samples: Sequence[Sample],
+    tokens: int,
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    """Continue each sample's prompt greedily; fills `completion` and `common_run`."""
     from forgetkit.lm.encode import render_prompt
     from forgetkit.lm.generate import continuations
 
     tokenizer = language_model.tokenizer
-    for retain, tokens in ((False, config.answer_tokens), (True, config.retain_answer_tokens)):
-        chosen = [s for s in samples if s.split in GENERATED and (s.split == "retain") is retain]
-        name = "continue retain prompts" if retain else "continue forget prompts"
-        progress.stage(f"{name} ({role})", len(chosen))
-        texts = continuations(
-            language_model,
-            [render_prompt(tokenizer, s.example.prompt, s.example.template) for s in chosen],
-            max_new_tokens=tokens,
-            batch_size=config.generate_batch,
-            advance=progress.advance,
-        )
-        for sample, text in zip(chosen, texts, strict=True):
-            sample.completion = text
-            answer = tokenizer(sample.example.answer, add_special_tokens=False).input_ids
-            ids = tokenizer(text, add_special_tokens=False).input_ids[: max(len(answer), 1)]
-            sample.common_run = longest_common_run(ids, answer)
+    texts = continuations(
+        language_model,
+        [render_prompt(tokenizer, s.example.prompt, s.example.template) for s in samples],
+        max_new_tokens=tokens,
+        batch_size=batch_size,
+        advance=progress.advance,
+    )
+    for sample, text in zip(samples, texts, strict=True):
+        sample.completion = text
+        sample.common_run = run_of(language_model, text, sample.example.answer)
+
+
+def run_of(language_model: LanguageModel, said: str, answer: str) -> int:
+    """Return the longest run of tokens that an answer shares with as much of a continuation."""
+    tokenizer = language_model.tokenizer
+    true = tokenizer(answer, add_special_tokens=False).input_ids
+    ids = tokenizer(said, add_special_tokens=False).input_ids[: max(len(true), 1)]
+    return longest_common_run(ids, true)
 
 
 def longest_common_run(left: Sequence[int], right: Sequence[int]) -> int:
@@ -144,73 +191,3 @@ def longest_common_run(left: Sequence[int], right: Sequence[int]) -> int:
                 best = max(best, now[column])
         before = now
     return best
-
-
-def add_fluency(
-    target: LanguageModel, samples: Sequence[Sample], config: EvaluateConfig, progress: Progress
-) -> None:
-    """Score the continuations of forget, probes and holdout prompts under the target model."""
-    from dataclasses import replace
-
-    from forgetkit.lm.score import score
-
-    chosen = [s for s in samples if s.completion and s.split in ("forget", "prompts", "holdout")]
-    progress.stage("fluency of the continuations", len(chosen))
-    spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
-    scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)
-    for sample, found in zip(chosen, scores, strict=True):
-        sample.fluency_nll = found.nll if found.log_probability else None
-
-
-def add_labels(samples: Sequence[Sample], judge: Judge, progress: Progress) -> None:
-    """Judge the continuations of pairs: comply, refuse or derail."""
-    chosen = [s for s in samples if s.completion is not None and s.split in JUDGED]
-    chosen = [s for s in chosen if s.example.kind == "pair"]
-    progress.stage("judge the answers", len(chosen))
-    labels = judge([s.example.prompt for s in chosen], [s.completion or "" for s in chosen])
-    for sample, label in zip(chosen, labels, strict=True):
-        sample.label = label
-    progress.advance(len(chosen))
-
-
-def add_rouge(samples: Sequence[Sample]) -> None:
-    """Compute ROUGE-L (F, by rouge-score) of each continuation against its answer."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    for sample in samples:
-        if sample.completion is not None and sample.example.answer:
-            answer = sample.example.answer.split()
-            said = " ".join(sample.completion.split()[: len(answer)])
-            sample.rouge = scorer.score(" ".join(answer), said)["rougeL"].fmeasure
-
-
-def write_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """Write `samples.parquet`, mode 0600 (it holds protected text)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from forgetkit import schema
-    from forgetkit.files import atomic_path
-
-    rows = [
-        {
-            "model": s.model,
-            "split": s.split,
-            "example_id": s.example.example_id,
-            "kind": s.example.kind,
-            "variant": s.example.variant,
-            "prompt": s.example.prompt,
-            "answer": s.example.answer,
-            "log_probability": list(s.log_probability),
-            "argmax_hit": list(s.argmax_hit),
-            "completion": s.completion,
-            "common_run": s.common_run,
-            "answer_tokens": s.answer_tokens,
-            "label": s.label,
-            "fluency_nll": s.fluency_nll,
-        }
-        for s in samples
-    ]
-    with atomic_path(path, private=True) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema.samples()), temporary)

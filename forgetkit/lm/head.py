@@ -202,19 +202,47 @@ def token_formula(
 
 @torch.no_grad()
 def token_scores(
-    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each answer token's log-probability (N,) and whether it is the argmax (N,)."""
-    values, hits = [], []
+    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, *, spread: bool = False
+) -> tuple[torch.Tensor, ...]:
+    """Return each answer token's log-probability (N,) and whether it is the argmax (N,).
+
+    Args:
+        hidden: states that predict the tokens, (N, D).
+        weight: the head, (V, D).
+        target: the tokens, (N,).
+        spread: also return mean and deviation of the log-probability of a token drawn from the
+            model, (N,) each: what min-k++ compares with (Zhang et al. 2024, arXiv:2404.02936).
+    """
+    pieces = []
     for start in range(0, hidden.shape[0], PIECE):
         piece = slice(start, start + PIECE)
         logits = (hidden[piece].to(weight.dtype) @ weight.T).float()
-        chosen = logits.gather(1, target[piece, None]).squeeze(1)
-        values.append(chosen - logits.logsumexp(1))
-        hits.append(logits.argmax(1) == target[piece])
-    if not values:
-        return hidden.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=hidden.device)
-    return torch.cat(values), torch.cat(hits)
+        pieces.append(scores_of_logits(logits, target[piece], spread=spread))
+    if not pieces:
+        none = torch.zeros(0, dtype=torch.bool, device=hidden.device)
+        empty = hidden.new_zeros(0)
+        return (empty, none, empty, empty) if spread else (empty, none)
+    return tuple(torch.cat(column) for column in zip(*pieces, strict=True))
+
+
+def scores_of_logits(
+    logits: torch.Tensor, target: torch.Tensor, *, spread: bool = False
+) -> tuple[torch.Tensor, ...]:
+    """Return what `token_scores` does, from logits (P, V) in float32; `spread` overwrites them.
+
+    Worked value: logits (ln 3, 0), target 0: log-probability ln .75 = -.2877, argmax; mean
+    .75 ln .75 + .25 ln .25 = -.5623, deviation sqrt(.75 * .25) * ln 3 = .4757.
+    """
+    total = logits.logsumexp(1)
+    chosen = logits.gather(1, target[:, None]).squeeze(1) - total
+    hit = logits.argmax(1) == target
+    if not spread:
+        return chosen, hit
+    logits.sub_(total[:, None])
+    share = logits.exp()
+    mean = share.mul_(logits).sum(1)
+    square = share.mul_(logits).sum(1)
+    return chosen, hit, mean, (square - mean * mean).clamp_min_(0).sqrt_()
 
 
 def kl_divergence(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -35,11 +35,16 @@ class Score:
         example_id: of the example.
         log_probability: natural log-probability of each answer token.
         argmax_hit: whether the most likely token was the right one, per answer token.
+        mean: log-probability expected of a token drawn from the model, per answer token; empty
+            unless asked for.
+        deviation: its standard deviation; empty unless asked for.
     """
 
     example_id: str
     log_probability: tuple[float, ...]
     argmax_hit: tuple[bool, ...]
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
     @property
     def nll(self) -> float:
@@ -86,6 +91,7 @@ def score(
     *,
     max_tokens: int = 1024,
     batch_tokens: int | None = None,
+    spread: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> list[Score]:
     """Read every example once and return its scores, in the order given.
@@ -95,6 +101,7 @@ def score(
         examples: prompts and answers; the end token is not part of an answer here.
         max_tokens: longest prompt and answer together.
         batch_tokens: padded tokens in one forward pass; default `BATCH_TOKENS` of the device.
+        spread: also give mean and deviation of the log-probability (for min-k++).
         advance: called with the number of examples done.
 
     Raises:
@@ -113,19 +120,18 @@ def score(
         for indices in length_buckets([len(e) for e in encoded], most):
             group = [encoded[i] for i in indices]
             batch = {k: v.to(language_model.device) for k, v in collate(group, pad_id).items()}
-            chosen, hit = answer_scores(model, batch)
-            ends = batch["length"].cumsum(0).tolist()
-            starts = [0, *ends[:-1]]
-            values, hits = chosen.tolist(), hit.tolist()
-            if not all(map(math.isfinite, values)):
+            found = answer_scores(model, batch, spread=spread)
+            columns = [column.tolist() for column in found]
+            if not all(map(math.isfinite, columns[0])):
                 raise InputError(
                     "the model gives likelihoods that are not finite",
                     where=language_model.name,
                     mend="Its weights are broken, or --dtype does not suit it.",
                 )
-            for index, start, end in zip(indices, starts, ends, strict=True):
-                name = encoded[index].example_id
-                results[index] = Score(name, tuple(values[start:end]), tuple(hits[start:end]))
+            ends = batch["length"].cumsum(0).tolist()
+            for index, start, end in zip(indices, [0, *ends[:-1]], ends, strict=True):
+                parts = (tuple(column[start:end]) for column in columns)
+                results[index] = Score(encoded[index].example_id, *parts)
             if advance:
                 advance(len(indices))
     model.train(was_training)
@@ -133,14 +139,15 @@ def score(
 
 
 def answer_scores(
-    model: torch.nn.Module, batch: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log-probability of each answer token and whether it is the argmax, (N,) each."""
-    from forgetkit.lm.head import token_scores
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], *, spread: bool = False
+) -> tuple[torch.Tensor, ...]:
+    """Return the log-probability of each answer token and whether it is the argmax, (N,) each.
+
+    With `spread` mean and deviation of the log-probability follow, (N,) each.
+    """
+    from forgetkit.lm.head import scores_of_logits, token_scores
 
     weight = head_weight(model)
     if weight is not None:
-        return token_scores(answer_hidden(model, batch), weight, batch["target"])
-    logits = answer_logits(model, batch)
-    chosen = logits.gather(1, batch["target"][:, None]).squeeze(1) - logits.logsumexp(1)
-    return chosen, logits.argmax(1) == batch["target"]
+        return token_scores(answer_hidden(model, batch), weight, batch["target"], spread=spread)
+    return scores_of_logits(answer_logits(model, batch), batch["target"], spread=spread)

@@ -1,0 +1,99 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetkit.errors import UsageError
+from forgetkit_cli import options
+from forgetkit_cli.models import metric_rows, metric_table
+from forgetkit_cli.screen import Bars, Output, Screen
+
+EVALUATE = """Measure forgetting, utility and language, and judge them by fixed thresholds.
+
+Examples:
+
+  forgetkit evaluate --model unlearned/model --before demo/target
+    --forget-set forget_set --out results
+
+  forgetkit evaluate --model demo/target --adapter unlearned/adapter
+    --forget-set forget_set --out results
+
+  forgetkit evaluate --rescore results
+"""
+NOT_ACCEPTED = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate", help=EVALUATE)(evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option("--model", help="Unlearned model, or base of --adapter.")
+    ] = None,
+    forget_set: Annotated[
+        Path | None, typer.Option("--forget-set", help="Folder that build wrote.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; created.")] = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="Adapter to put on --model.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="Target model, to compare with.")
+    ] = None,
+    retain_model: Annotated[
+        str | None,
+        typer.Option("--retain-model", help="Model trained without the forget set: the control."),
+    ] = None,
+    rescore: Annotated[
+        Path | None,
+        typer.Option("--rescore", help="Compute the metrics of this folder anew; no model."),
+    ] = None,
+    settings: options.Settings = None,
+    config: options.Config = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure forgetting, utility and language; exit 4 when the thresholds are not met."""
+    from forgetkit.config import resolve
+    from forgetkit.evaluate import EvaluateConfig
+    from forgetkit.evaluate import evaluate as run
+    from forgetkit.evaluate import rescore as compute_again
+
+    screen = Screen(as_json=as_json, quiet=quiet)
+    if rescore is not None:
+        if model or forget_set or out:
+            raise UsageError("--rescore reads what was measured", mend="Leave the models out.")
+        folder, results = rescore, compute_again(rescore)
+    else:
+        chosen = resolve(EvaluateConfig, "evaluate", options.given(settings, seed=seed), config)
+        with Bars(screen) as bars:
+            done = run(
+                options.needed("--model", model),
+                options.needed("--forget-set", forget_set),
+                options.needed("--out", out),
+                adapter=adapter,
+                before=before,
+                retain_model=retain_model,
+                config=chosen,
+                progress=bars,
+            )
+        folder, results = done.folder, done.results
+    screen.show(
+        Output(
+            command="evaluate",
+            outputs={n.split(".")[0]: str(folder / n) for n in ("results.json", "samples.parquet")},
+            metrics=metric_rows(results),
+            verdict=results.verdict,
+        ),
+        metric_table(results),
+    )
+    if results.verdict in ("fail", "marginal"):
+        raise typer.Exit(NOT_ACCEPTED)

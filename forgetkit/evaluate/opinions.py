@@ -1,0 +1,67 @@
+"""What other models say of the continuations: the target model, the judge, the embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.measure import JUDGED, Judge
+from forgetkit.evaluate.sample import RETAIN_MODEL, Sample
+from forgetkit.progress import Progress
+
+if TYPE_CHECKING:
+    from forgetkit.embed import Embedder
+    from forgetkit.lm.load import LanguageModel
+
+
+def add_fluency(
+    target: LanguageModel, samples: Sequence[Sample], config: EvaluateConfig, progress: Progress
+) -> None:
+    """Score the continuations of forget, probes and holdout prompts under the target model."""
+    from forgetkit.lm.score import score
+
+    chosen = [s for s in samples if s.completion and s.split in ("forget", "prompts", "holdout")]
+    chosen = [s for s in chosen if s.model != RETAIN_MODEL]
+    progress.stage("fluency of the continuations", len(chosen))
+    spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
+    scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)
+    for sample, found in zip(chosen, scores, strict=True):
+        sample.fluency_nll = found.nll if found.log_probability else None
+
+
+def add_labels(samples: Sequence[Sample], judge: Judge, progress: Progress) -> None:
+    """Judge the continuations of pairs: comply, refuse or derail."""
+    chosen = [s for s in samples if s.completion is not None and s.split in JUDGED]
+    chosen = [s for s in chosen if s.example.kind == "pair"]
+    progress.stage("judge the answers", len(chosen))
+    labels = judge([s.example.prompt for s in chosen], [s.completion or "" for s in chosen])
+    for sample, label in zip(chosen, labels, strict=True):
+        sample.label = label
+    progress.advance(len(chosen))
+
+
+def add_similarity(samples: Sequence[Sample], embedder: Embedder, progress: Progress) -> None:
+    """Compare each continuation of a forget or probe prompt with its answer by sentence embedding.
+
+    A right answer beside the forgotten one (variant `truth` of the split `others`) is compared
+    with what the same model said to the same prompt.
+    """
+    said = {
+        (s.model, s.example.example_id): s.completion
+        for s in samples
+        if s.completion is not None and s.split in ("forget", "prompts")
+    }
+    chosen = []
+    for sample in samples:
+        own = sample.split in ("forget", "prompts")
+        key = sample.example.example_id if own else sample.example.pair_of
+        if (own or sample.example.variant == "truth") and (sample.model, key) in said:
+            chosen.append((sample, said[sample.model, key] or ""))
+    progress.stage("similarity of the continuations", len(chosen))
+    texts = sorted({text for s, text in chosen} | {s.example.answer for s, _ in chosen})
+    vectors = dict(zip(texts, embedder.encode(texts), strict=True)) if texts else {}
+    for sample, text in chosen:
+        sample.similarity = float(vectors[text] @ vectors[sample.example.answer])
+    progress.advance(len(chosen))

@@ -1,0 +1,44 @@
+"""What an interrupted evaluation had measured: read back by the same command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from forgetkit.errors import InputError
+from forgetkit.evaluate.sample import Sample, read_samples, write_samples
+from forgetkit.files import PARTS
+
+
+class Parts:
+    """Finished units of one evaluation, in files of its output folder.
+
+    Args:
+        folder: the output folder.
+        digest: of what makes two runs the same; part of the names.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self._folder, self._digest = folder / PARTS, digest[:16]
+
+    def load(self, name: str) -> list[Sample] | None:
+        """Return a unit's rows, or None when it was not finished."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        try:
+            return read_samples(path)
+        except InputError:  # written by another version, or damaged: measure again
+            return None
+
+    def save(self, name: str, samples: Sequence[Sample]) -> None:
+        """Keep a finished unit."""
+        write_samples(self._path(name), samples)
+
+    def clear(self) -> None:
+        """Remove every unit: the results are complete."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{self._digest}-{name}.parquet"

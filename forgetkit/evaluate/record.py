@@ -1,0 +1,127 @@
+"""From metrics and rows to the content of `results.json`, and from the stored rows again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from forgetkit import __version__
+from forgetkit.evaluate.acceptance import accept
+from forgetkit.evaluate.config import PAIR_RULES, TEXT_RULES, EvaluateConfig
+from forgetkit.evaluate.metrics import compute, is_leak
+from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
+from forgetkit.results import Metric, Results, load_results, overall
+
+_SHOWN = ("forget", "prompts", "holdout")
+
+
+def record(
+    metrics: Sequence[Metric],
+    samples: Sequence[Sample],
+    kind: str,
+    identity: Mapping[str, Any],
+    config: EvaluateConfig,
+    models: Mapping[str, Mapping[str, str]],
+) -> Results:
+    """Return the results: metrics, verdict, and all that is needed to read them."""
+    rules = {n: r.model_dump(exclude_none=True) for n, r in config.rules(kind).items()}
+    return Results(
+        metrics=tuple(metrics),
+        verdict=overall(metrics),
+        models=models,
+        configuration=config.model_dump() | {"acceptance": rules, "kind": kind},
+        provenance={
+            "version": __version__,
+            "seed": config.seed,
+            "forget_set_sha256": identity["forget_set_sha256"],
+            "python": platform.python_version(),
+            "versions": _versions(),
+        },
+        pairs=pairs(samples),
+        notes=tuple(_notes(kind, models)),
+    )
+
+
+def rescore(folder: Path) -> Results:
+    """Compute every metric of an evaluation anew from its `samples.parquet`, without a model.
+
+    The settings and thresholds are those the evaluation was run with; the same code gives the
+    same bytes. `results.json` is replaced.
+
+    Raises:
+        InputError: the folder holds no evaluation of this version.
+    """
+    before = load_results(folder / "results.json")
+    samples = read_samples(folder / "samples.parquet")
+    content = dict(before.configuration)
+    kind = content.pop("kind")
+    usual = dict.fromkeys(TEXT_RULES if kind == "text" else PAIR_RULES)
+    config = EvaluateConfig(**content | {"acceptance": usual | content["acceptance"]})
+    metrics = compute(samples, kind, config)
+    if BEFORE in before.models:
+        metrics = accept(metrics, config.rules(kind))
+    results = replace(
+        before, metrics=tuple(metrics), verdict=overall(metrics), pairs=pairs(samples)
+    )
+    results.save(folder / "results.json")
+    return results
+
+
+def _notes(kind: str, models: Mapping[str, Any]) -> list[str]:
+    notes = [
+        "Relearning, quantisation, sampling and rephrased prompts were not measured in this run."
+    ]
+    if BEFORE not in models:
+        notes.append("No model before was given: nothing is judged.")
+    if RETAIN_MODEL not in models:
+        notes.append("No retain model was given: the control is text never trained on (holdout).")
+    if kind == "pair":
+        from forgetkit.classify.judge import open_judge
+
+        notes.append(open_judge().accuracy())
+    return notes
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata as metadata
+
+    return {name: metadata.version(name) for name in ("torch", "transformers", "peft")}
+
+
+def pairs(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return one row an example of forget, probes and holdout, before beside after."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for sample in samples:
+        if sample.split not in _SHOWN:
+            continue
+        key = (sample.split, sample.example.example_id)
+        row = rows.setdefault(
+            key,
+            {
+                "split": sample.split,
+                "example_id": sample.example.example_id,
+                "variant": sample.example.variant,
+                "prompt": sample.example.prompt,
+                "answer": sample.example.answer,
+                "before": None,
+                "after": None,
+            },
+        )
+        row[sample.model] = _values(sample)
+    return list(rows.values())
+
+
+def _values(sample: Sample) -> dict[str, Any]:
+    from forgetkit.lm.score import exact_memorization, extraction_strength
+
+    return {
+        "es": extraction_strength(sample.argmax_hit),
+        "em": exact_memorization(sample.argmax_hit),
+        "nll": sample.nll,
+        "completion": sample.completion,
+        "leak": is_leak(sample) if sample.example.kind == "text" else None,
+        "label": sample.label or None,
+    }

@@ -1,0 +1,147 @@
+"""The rows that every number is computed from: `samples.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgetkit import schema
+from forgetkit.errors import InputError
+from forgetkit.files import atomic_path
+from forgetkit.forget_set import Example
+
+BEFORE, AFTER, RETAIN_MODEL = "before", "after", "retain_model"
+
+
+@dataclass
+class Sample:
+    """What one model does with one example.
+
+    Attributes:
+        model: before, after or retain_model.
+        split: forget, prompts, holdout, retain, general or others.
+        example: the example.
+        log_probability: of each answer token, in nats.
+        argmax_hit: whether each was the most likely token.
+        completion: the greedy continuation, or None where none was needed.
+        common_run: longest run of tokens that completion and answer share.
+        answer_tokens: number of tokens of the answer.
+        label: comply, refuse or derail; empty where nothing was judged.
+        fluency_nll: loss per token of the completion under the target model, or None.
+        mean: log-probability expected of a token drawn from the model, per answer token; empty
+            where membership is not measured.
+        deviation: its standard deviation.
+        similarity: cosine of completion and answer by the sentence embedder, or None.
+        rouge: ROUGE-L (F) of the answer and as many words of the completion; computed from the
+            texts, not stored.
+        rouge_recall: ROUGE-L recall of the whole completion (TOFU's); not stored.
+    """
+
+    model: str
+    split: str
+    example: Example
+    log_probability: Sequence[float] = ()
+    argmax_hit: Sequence[bool] = ()
+    completion: str | None = None
+    common_run: int = 0
+    answer_tokens: int = 0
+    label: str = ""
+    fluency_nll: float | None = None
+    mean: Sequence[float] = ()
+    deviation: Sequence[float] = ()
+    similarity: float | None = None
+    rouge: float | None = None
+    rouge_recall: float | None = None
+
+    @property
+    def nll(self) -> float | None:
+        """Return the mean cross-entropy per answer token, or None without answer tokens."""
+        values = self.log_probability
+        return -sum(values) / len(values) if values else None
+
+
+def add_rouge(samples: Sequence[Sample]) -> None:
+    """Compute ROUGE-L (rouge-score) of each continuation against its answer."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    for sample in samples:
+        if sample.completion is None or not sample.example.answer:
+            continue
+        answer, said = sample.example.answer.split(), sample.completion.split()
+        true = " ".join(answer)
+        sample.rouge = scorer.score(true, " ".join(said[: len(answer)]))["rougeL"].fmeasure
+        if sample.split == "retain":
+            sample.rouge_recall = scorer.score(true, " ".join(said))["rougeL"].recall
+
+
+_OF_SAMPLE = (
+    "model",
+    "split",
+    "log_probability",
+    "argmax_hit",
+    "completion",
+    "common_run",
+    "answer_tokens",
+    "label",
+    "fluency_nll",
+    "mean",
+    "deviation",
+    "similarity",
+)
+_OF_EXAMPLE = (
+    "kind",
+    "variant",
+    "prompt",
+    "answer",
+    "template",
+    "pair_of",
+    "group",
+    "work_id",
+    "source",
+)
+
+
+def write_samples(path: Path, samples: Sequence[Sample]) -> None:
+    """Write `samples.parquet`, mode 0600 (it holds protected text)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_row(sample) for sample in samples]
+    with atomic_path(path, private=True) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema.samples()), temporary)
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    own = {name: getattr(sample, name) for name in _OF_SAMPLE}
+    row = {name: list(v) if isinstance(v, tuple) else v for name, v in own.items()}
+    example = sample.example
+    return row | {k: getattr(example, k) for k in _OF_EXAMPLE} | {"example_id": example.example_id}
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Read `samples.parquet` back, with ROUGE computed anew.
+
+    Raises:
+        InputError: the file is missing, or has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read(columns=[*_OF_SAMPLE, *_OF_EXAMPLE])
+        samples = [_sample(row) for row in table.to_pylist()]
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+        raise InputError(
+            "is no samples file of this version", where=str(path), mend="Run `forgetkit evaluate`."
+        ) from error
+    add_rouge(samples)
+    return samples
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    example = Example(**{name: row[name] for name in _OF_EXAMPLE})
+    values = {name: row[name] for name in _OF_SAMPLE}
+    return Sample(example=example, **values)

@@ -59,7 +59,8 @@ SPANS = [
 def inputs(tmp_path: Path) -> Inputs:
     write_spans(tmp_path / "spans.parquet", SPANS)
     (tmp_path / "work.txt").write_text(WORK, encoding="utf-8")
-    (tmp_path / "other.txt").write_text(prose("other", 200), encoding="utf-8")
+    others = " ".join(prose(f"Other{n}x", 20) for n in range(12))
+    (tmp_path / "other.txt").write_text(others, encoding="utf-8")
     rows = [{"id": f"r{n}", "text": prose(f"r{n}x", 20)} for n in range(40)]
     return Inputs(
         spans=tmp_path / "spans.parquet",
@@ -139,8 +140,8 @@ def test_an_empty_split_is_an_error(inputs: Inputs, tmp_path: Path, split: str) 
 
 
 def test_overlapping_splits_are_refused_with_their_ids(inputs: Inputs, tmp_path: Path) -> None:
-    overlapping = changed(inputs, holdout=inputs.works)
-    with pytest.raises(InputError, match=r"forget and holdout share.*[0-9a-f]{16} and") as caught:
+    overlapping = changed(inputs, holdout=[*inputs.works, *inputs.holdout])
+    with pytest.raises(InputError, match=r"forget and holdout hold.*[0-9a-f]{16} and") as caught:
         made(overlapping, tmp_path / "out")
     assert caught.value.exit_code == 3
     assert "--allow-overlap" in caught.value.mend
@@ -207,7 +208,7 @@ def test_a_span_in_a_pair_gives_the_whole_pair_once(inputs: Inputs, tmp_path: Pa
         for column in ("prompt", "answer")
     ]  # fmt: skip
     write_spans(tmp_path / "spans.parquet", spans)
-    made(pair_inputs(inputs, tmp_path), tmp_path / "out")
+    made(pair_inputs(inputs, tmp_path), tmp_path / "out", least_examples=1)
     forget = read_forget_set(tmp_path / "out").splits["forget"]
     assert [(e.prompt, e.answer) for e in forget] == [("bad ask?", "bad answer")]
 

@@ -5,6 +5,7 @@ build(Inputs(spans=Path("mined/spans.parquet"), ...), Path("forget_set"))
 """
 
 from forgetkit.build.config import BuildConfig
-from forgetkit.build.stage import BuildResult, Inputs, build, recited
+from forgetkit.build.inputs import Inputs
+from forgetkit.build.stage import BuildResult, build, recited
 
 __all__ = ["BuildConfig", "BuildResult", "Inputs", "build", "recited"]

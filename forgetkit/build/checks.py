@@ -1,105 +1,64 @@
-"""Checks that refuse: splits that overlap, or that are empty."""
+"""Checks that refuse: splits that overlap, that are empty or too small, of another form."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from forgetkit.build.overlap import Encode, Limits, Overlap, overlaps
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
 
-_WORD = re.compile(r"[^\W_]+")
-
-
-def overlaps(
-    splits: Mapping[str, Sequence[Example]], shared_words: int
-) -> list[tuple[str, str, str, str]]:
-    """Find pairs of examples in two splits that share a run of words, or a whole short text.
-
-    Probes of the forget text are meant to overlap it, and mismatch shares its prompts; both are
-    compared with the others by their answers alone.
-
-    Args:
-        splits: examples by split; `prompts` are the probes of the forget text.
-        shared_words: length of the run.
-
-    Returns:
-        (split, example id, other split, other id), first pair found of each two splits.
-    """
-    first: dict[str, dict[str, str]] = {
-        name: dict(_runs(name, examples, shared_words)) for name, examples in splits.items()
-    }
-    names = list(splits)
-    found: list[tuple[str, str, str, str]] = []
-    for index, name in enumerate(names):
-        for other in names[index + 1 :]:
-            if {name, other} == {"forget", "prompts"}:
-                continue
-            common = first[name].keys() & first[other].keys()
-            if common:
-                run = min(common)
-                found.append((name, first[name][run], other, first[other][run]))
-    return found
-
-
-def _runs(split: str, examples: Sequence[Example], size: int) -> Iterator[tuple[str, str]]:
-    for example in examples:
-        text = f"{example.prompt} {example.answer}"
-        if split == "mismatch":
-            text = example.answer
-        elif example.variant == "own answer":
-            text = example.prompt  # a model's stock phrases recur in all its answers
-        if split == "mismatch" and example.variant == "refusal":
-            continue  # a refusal is meant to recur
-        words = _WORD.findall(text.casefold())
-        if len(words) < size:
-            yield " ".join(words), example.example_id
-        for start in range(len(words) - size + 1):
-            yield " ".join(words[start : start + size]), example.example_id
-
-
-def without_repeats(examples: Sequence[Example], shared_words: int) -> list[Example]:
-    """Leave out examples that share a run of words with an earlier one, so that any split is safe.
-
-    Args:
-        examples: ordinary rows, in their order.
-        shared_words: length of the run; a shorter text counts as a whole.
-    """
-    seen: set[str] = set()
-    kept = []
-    for example in examples:
-        own = {run for run, _ in _runs("retain", [example], shared_words)}
-        if own.isdisjoint(seen):
-            kept.append(example)
-            seen |= own
-    return kept
+_HOW = {
+    "exact": "hold the same text",
+    "run": "share a run of {limits.shared_words} words",
+    "near": "hold near copies (Jaccard {found.value:.2f})",
+    "meaning": "hold texts of the same meaning (cosine {found.value:.2f})",
+}
+RATE_NEEDS, MEMBERSHIP_NEEDS = 20, 100
+"""Examples below which evaluation gives no rate, and no membership score."""
 
 
 def check_overlap(
-    splits: Mapping[str, Sequence[Example]], shared_words: int, *, allowed: bool
-) -> list[tuple[str, str, str, str]]:
+    splits: Mapping[str, Sequence[Example]],
+    limits: Limits | int,
+    *,
+    allowed: bool,
+    encode: Encode | None = None,
+    workers: int = 1,
+) -> list[Overlap]:
     """Refuse splits that overlap, unless that is allowed.
+
+    Args:
+        splits: examples by split.
+        limits: from where on two examples overlap; a number is the length of a common run.
+        allowed: return the pairs instead.
+        encode: turns texts into vectors; None leaves meaning out.
+        workers: threads.
 
     Raises:
         InputError: naming the two splits and the pair of example ids.
     """
-    found = overlaps(splits, shared_words)
+    limits = Limits(limits) if isinstance(limits, int) else limits
+    found = overlaps(splits, limits, encode=encode, workers=workers)
     if found and not allowed:
-        split, example, other, twin = found[0]
+        first = found[0]
+        how = _HOW[first.kind].format(limits=limits, found=first)
+        more = f", and {len(found) - 1} more pairs" if len(found) > 1 else ""
         raise InputError(
-            f"the splits {split} and {other} share a run of {shared_words} words",
-            found=f"{example} and {twin}"
-            + (f", and {len(found) - 1} more pairs of splits" if len(found) > 1 else ""),
+            f"the splits {first.split} and {first.other} {how}",
+            found=f"{first.example} and {first.twin}{more}",
             mend="Give other --retain or --holdout data, or --allow-overlap.",
         )
     return found
 
 
-def check_filled(splits: Mapping[str, Sequence[Example]], needed: Sequence[str]) -> None:
-    """Refuse a set that lacks a split.
+def check_filled(
+    splits: Mapping[str, Sequence[Example]], needed: Sequence[str], least: int = 1
+) -> None:
+    """Refuse a set that lacks a split, or has too few examples in one.
 
     Raises:
-        InputError: naming the empty split and the flag that fills it.
+        InputError: naming the split and the flag that fills it.
     """
     flags = {
         "forget": "accept more spans",
@@ -108,5 +67,47 @@ def check_filled(splits: Mapping[str, Sequence[Example]], needed: Sequence[str])
         "holdout": "give --holdout",
     }
     for name in needed:
-        if not splits.get(name):
+        size = len(splits.get(name, ()))
+        if size == 0:
             raise InputError(f"the split {name} is empty", mend=f"To fill it, {flags[name]}.")
+        if size < least:
+            raise InputError(
+                f"the split {name} has too few examples",
+                found=f"{size} of at least {least}",
+                mend=f"To fill it, {flags[name]}; or set least_examples={size}.",
+            )
+
+
+def small_splits(splits: Mapping[str, Sequence[Example]]) -> list[str]:
+    """Say which numbers evaluation will not give, for want of examples."""
+    said = []
+    for name in ("forget", "holdout"):
+        size = len(splits[name])
+        if size < RATE_NEEDS:
+            said.append(f"{name} has {size} examples: rates need {RATE_NEEDS}")
+    smaller = min(len(splits["forget"]), len(splits["holdout"]))
+    if smaller < MEMBERSHIP_NEEDS:
+        said.append(
+            f"forget or holdout has {smaller} examples: membership needs {MEMBERSHIP_NEEDS} a side"
+        )
+    return said
+
+
+def check_templates(splits: Mapping[str, Sequence[Example]]) -> None:
+    """Refuse retain, mismatch or holdout in another template than forget.
+
+    The model would learn the template instead of the difference (Yao et al. 2023, section 6).
+
+    Raises:
+        InputError: naming the split and both templates.
+    """
+    wanted = {e.template for e in splits["forget"]}
+    for name in ("mismatch", "retain", "holdout"):
+        other = sorted({e.template for e in splits.get(name, ())} - wanted)
+        if other:
+            raise InputError(
+                f"the split {name} has another template than forget",
+                found=f"{', '.join(other)} beside {', '.join(sorted(wanted))}",
+                mend="Give --retain and --holdout in the form of forget: running text for text, "
+                "prompt and answer for pairs.",
+            )

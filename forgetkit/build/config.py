@@ -21,6 +21,10 @@ class BuildConfig(Config):
     stride_words: int = Field(
         16, ge=1, description="Words between the starts of two windows of one passage."
     )
+    template: Literal["chat", "plain"] = Field(
+        "chat",
+        description="Pairs in the chat template of the model, or in the plain one of Yao 2023.",
+    )
     rank_by_memorization: bool = Field(
         True, description="Score candidates by the target model and set aside what it cannot say."
     )
@@ -51,10 +55,50 @@ class BuildConfig(Config):
     own_answer_tokens: int = Field(
         64, ge=8, le=512, description="Length of the target model's own answers, in tokens."
     )
+    max_tokens: int = Field(
+        512,
+        ge=32,
+        description="Longest prompt and answer in tokens of the model, when one is given; a "
+        "forget example that is longer is refused, another one is set aside.",
+    )
+    allow_truncation: bool = Field(
+        False, description="Keep examples longer than max_tokens; later stages cut them."
+    )
+    least_examples: int = Field(
+        3, ge=1, description="A split with fewer examples than this is refused."
+    )
     shared_words: int = Field(
         13, ge=5, description="A run of so many words in two splits is an overlap."
     )
+    near_copy: float = Field(
+        0.7,
+        ge=0.1,
+        le=1,
+        description="Two texts whose word 5-grams have this Jaccard similarity, in (0, 1], "
+        "are near copies.",
+    )
+    same_meaning: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Two texts whose embeddings have this cosine, in (0, 1], say the same.",
+    )
+    compare_meaning: bool | None = Field(
+        None,
+        description="Compare forget with the other splits by meaning too. By default where "
+        "neighbours are sought (the texts are embedded anyway) and the set has at most 4,000 rows.",
+    )
     allow_overlap: bool = Field(
         False, description="Go on when splits overlap; the pairs are written into the manifest."
+    )
+    allow_unlike_holdout: bool = Field(
+        False, description="Go on when holdout differs from forget in length or surprise."
+    )
+    broad_share: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="A passage with this share of its word 4-grams in the ordinary data, in "
+        "(0, 1], is ordinary language: the request may be over-broad.",
     )
     seed: int = Field(0, ge=0, description="Seed of every choice.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.build.config import BuildConfig
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Judge = Callable[[Sequence[str], Sequence[str]], list[str]]  # prompts, answers -> labels
 
 
-def pairs_of_spans(spans: Sequence[Span]) -> list[Example]:
+def pairs_of_spans(spans: Sequence[Span], config: BuildConfig) -> list[Example]:
     """Make one pair of each prompt-answer document that holds an accepted span."""
     found: dict[tuple[str, str], Example] = {}
     for span in spans:
@@ -25,32 +26,48 @@ def pairs_of_spans(spans: Sequence[Span]) -> list[Example]:
             continue
         found.setdefault(
             (span.prompt, span.answer),
-            Example(
-                "pair",
-                span.prompt,
-                span.answer,
-                template="chat",
-                variant=span.category,
-                group=span.cluster_id or span.doc_id,
-                source=span.source,
+            in_template(
+                Example(
+                    "pair",
+                    span.prompt,
+                    span.answer,
+                    variant=span.category,
+                    group=span.cluster_id or span.doc_id,
+                    source=span.source,
+                ),
+                config,
             ),
         )
     return list(found.values())
 
 
-def pair_of_document(document: Document, variant: str) -> Example | None:
+def in_template(pair: Example, config: BuildConfig) -> Example:
+    """Return a pair in the chat template of the model, or in the paper's plain one.
+
+    The plain one is written out, so that the row is what the model reads; its answer begins with
+    a space (Yao et al. 2023, "### Question: ... ### Answer:").
+    """
+    if config.template == "chat":
+        return replace(pair, template="chat")
+    from forgetkit.lm.encode import PLAIN_PAIR
+
+    prompt = PLAIN_PAIR.format(prompt=pair.prompt)
+    return replace(pair, prompt=prompt, answer=f" {pair.answer.lstrip()}", template="plain")
+
+
+def pair_of_document(document: Document, variant: str, config: BuildConfig) -> Example | None:
     """Make a pair of an ordinary prompt-answer document; None when it is no pair."""
     if not document.prompt or not document.answer:
         return None
-    return Example(
+    made = Example(
         "pair",
         document.prompt,
         document.answer,
-        template="chat",
         variant=variant,
         group=document.doc_id,
         source=document.source,
     )
+    return in_template(made, config)
 
 
 def own_answers(
@@ -64,26 +81,29 @@ def own_answers(
     from forgetkit.lm.generate import continuations
 
     tokenizer = language_model.tokenizer
-    questions = [d.prompt or d.text for d in prompts]
-    progress.stage("the model's own answers", len(questions))
+    asked = [in_template(_own(d, ""), config) for d in prompts]
+    progress.stage("the model's own answers", len(asked))
     answers = continuations(
         language_model,
-        [render_prompt(tokenizer, question, "chat") for question in questions],
+        [render_prompt(tokenizer, e.prompt, e.template) for e in asked],
         max_new_tokens=config.own_answer_tokens,
         advance=progress.advance,
     )
     return [
-        Example(
-            "pair",
-            question,
-            answer.strip(),
-            template="chat",
-            variant="own answer",
-            group=str(document.extra.get("cluster", document.doc_id)),
-            source=document.source,
-        )
-        for document, question, answer in zip(prompts, questions, answers, strict=True)
+        in_template(_own(document, answer.strip()), config)
+        for document, answer in zip(prompts, answers, strict=True)
     ]
+
+
+def _own(document: Document, answer: str) -> Example:
+    return Example(
+        "pair",
+        document.prompt or document.text,
+        answer,
+        variant="own answer",
+        group=str(document.extra.get("cluster", document.doc_id)),
+        source=document.source,
+    )
 
 
 def complying(pairs: Sequence[Example], judge: Judge) -> list[Example]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from forgetkit.build.checks import without_repeats
+from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
+from forgetkit.build.control import spread
+from forgetkit.build.meaning import Meaning
+from forgetkit.build.overlap import Limits, without_repeats
 from forgetkit.build.pairs import pair_of_document
+from forgetkit.build.target import Target, too_long
 from forgetkit.build.text import window_of_document
-from forgetkit.corpus import Document, read_all
+from forgetkit.corpus import Document
 from forgetkit.forget_set import Example
-from forgetkit.progress import Progress
 from forgetkit.seeds import generator
+
+SEEDS = 2000
+"""Forget examples that neighbours are sought for; of more, as many evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -25,61 +30,88 @@ class Ordinary:
         probe: retain rows to evaluate on.
         general: general text to evaluate on.
         answers: answers for mismatch.
-        repeats: rows left out because they repeat others.
     """
 
     train: list[Example]
     probe: list[Example]
     general: list[Example]
     answers: list[str]
-    repeats: int = 0
+
+
+def limits_of(config: BuildConfig) -> Limits:
+    """Return from where on two examples overlap."""
+    return Limits(config.shared_words, config.near_copy, config.same_meaning)
 
 
 def take_ordinary(
-    retain: Sequence[Path],
-    general: Sequence[Path],
-    kind: str,
-    forget_texts: Sequence[str],
+    retain: Sequence[Document],
+    general: Sequence[Document],
+    forget: Sequence[Example],
     config: BuildConfig,
-    progress: Progress,
+    target: Target,
+    meaning: Meaning,
+    books: Books,
 ) -> Ordinary:
     """Split ordinary data into retain, its probes, and answers for mismatch.
 
     Args:
         retain: data of the form of the forget set.
         general: text to measure utility on; never trained on.
-        kind: text or pair.
-        forget_texts: what neighbours are near to.
+        forget: what neighbours are near to.
         config: sizes and the share of neighbours.
-        progress: told of the embedding.
+        target: its tokenizer says which rows are too long.
+        meaning: embeds texts where neighbours are wanted.
+        books: takes what is left out.
     """
-    given = _rows(read_all(retain), kind, config)
-    rows = without_repeats(given, config.shared_words)
+    given = _rows(retain, forget[0].kind, config, target, books)
+    rows = without_repeats(given, limits_of(config))
+    books.count("ordinary rows that repeat others", len(given) - len(rows))
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
     spare = min(len(shuffled) // 8, 64)
     answers, rest = shuffled[:spare], shuffled[spare:]
+    near: list[Example] = []
+    if config.neighbour_share and rest:
+        near, too_near = _nearest_first(rest, forget, config.same_meaning, meaning)
+        rest = [e for e in rest if e.example_id not in too_near]
+        books.count("ordinary rows that say what forget says", len(too_near))
     probe_size = min(config.probe_size, len(rest) // 2)
-    near = _nearest_first(rest, forget_texts, progress) if config.neighbour_share else []
-    probe_near = near[: round(2 * config.neighbour_share * probe_size) : 2]
-    probe = _fill(probe_near, rest, probe_size, set())
-    taken = {e.example_id for e in probe}
-    wanted = min(config.retain_size, len(rest) - len(probe))
-    close = [e for e in near if e.example_id not in taken]
-    train = [_named(e, "neighbour") for e in close[: round(config.neighbour_share * wanted)]]
-    taken |= {e.example_id for e in close[: len(train)]}
-    train += [_named(e, "general") for e in _fill([], rest, wanted - len(train), taken)]
-    general_rows = _rows(read_all(general), "text", config)[: config.general_size]
-    said = sorted({e.answer for e in answers})
-    return Ordinary(train, probe, general_rows, said, len(given) - len(rows))
-
-
-def _rows(documents: Sequence[Document], kind: str, config: BuildConfig) -> list[Example]:
-    made = (
-        window_of_document(d, config, "") if kind == "text" else pair_of_document(d, "")
-        for d in documents
+    probe = _fill(
+        near[: round(2 * config.neighbour_share * probe_size) : 2], rest, probe_size, set()
     )
-    return [example for example in made if example is not None]
+    train = _train(near, rest, {e.example_id for e in probe}, config)
+    general_rows = _rows(general, "text", config, target, books)[: config.general_size]
+    return Ordinary(train, probe, general_rows, sorted({e.answer for e in answers}))
+
+
+def _train(
+    near: Sequence[Example], rest: Sequence[Example], taken: set[str], config: BuildConfig
+) -> list[Example]:
+    wanted = min(config.retain_size, len(rest) - len(taken))
+    close = [e for e in near if e.example_id not in taken]
+    close = close[: round(config.neighbour_share * wanted)]
+    taken = taken | {e.example_id for e in close}
+    others = _fill([], rest, wanted - len(close), taken)
+    return [replace(e, variant="neighbour") for e in close] + [
+        replace(e, variant="general") for e in others
+    ]
+
+
+def _rows(
+    documents: Sequence[Document], kind: str, config: BuildConfig, target: Target, books: Books
+) -> list[Example]:
+    made = [
+        window_of_document(d, config, "") if kind == "text" else pair_of_document(d, "", config)
+        for d in documents
+    ]
+    rows = [example for example in made if example is not None]
+    books.count("ordinary rows of another form or too short", len(made) - len(rows))
+    tokenizer = target.tokenizer()
+    if tokenizer is None or config.allow_truncation:
+        return rows
+    lost = {e.example_id for e in too_long(tokenizer, rows, config.max_tokens)}
+    books.count(f"ordinary rows of more than {config.max_tokens} tokens", len(lost))
+    return [e for e in rows if e.example_id not in lost]
 
 
 def _fill(
@@ -91,23 +123,15 @@ def _fill(
     return chosen
 
 
-def _named(example: Example, variant: str) -> Example:
-    return replace(example, variant=variant)
-
-
 def _nearest_first(
-    rows: Sequence[Example], forget_texts: Sequence[str], progress: Progress
-) -> list[Example]:
-    """Sort rows by their closeness to the forget set in embedding space."""
+    rows: Sequence[Example], forget: Sequence[Example], limit: float, meaning: Meaning
+) -> tuple[list[Example], set[str]]:
+    """Sort rows by closeness to forget; also return the ids of those that say the same."""
     import numpy as np
 
-    from forgetkit.embed import open_embedder
-
-    embedder = open_embedder()
-    texts = [(e.prompt + e.answer)[:600] for e in rows]
-    progress.stage("find neighbours", len(texts))
-    seeds = embedder.encode(list(forget_texts)[:200])
-    vectors = embedder.encode(texts)
-    progress.advance(len(texts))
+    seeds = meaning.encode([f"{e.prompt} {e.answer}" for e in spread(forget, SEEDS)])
+    vectors = meaning.encode([f"{e.prompt} {e.answer}" for e in rows])
     closeness = (vectors @ seeds.T).max(axis=1)
-    return [rows[int(i)] for i in np.argsort(-closeness, kind="stable")]
+    order = [int(i) for i in np.argsort(-closeness, kind="stable")]
+    near = [rows[i] for i in order if closeness[i] < limit]
+    return near, {rows[i].example_id for i in order if closeness[i] >= limit}

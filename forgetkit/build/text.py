@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forgetkit.build.config import BuildConfig
-from forgetkit.build.windows import Window, at_sentences, sliding, words_in
+from forgetkit.build.windows import Window, at_sentences, shortened, sliding, words_in
 from forgetkit.corpus import Document, Work
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
@@ -123,8 +123,16 @@ def _of_passage(passage: Passage, window: Window, variant: str) -> Example:
     )
 
 
-def windows_of_works(works: Sequence[Work], config: BuildConfig) -> list[Example]:
-    """Cut whole works at sentence starts (holdout; and what a model recites of a work)."""
+def windows_of_works(
+    works: Sequence[Work], config: BuildConfig, lengths: Sequence[tuple[int, int]] = ()
+) -> list[Example]:
+    """Cut whole works at sentence starts (holdout; and what a model recites of a work).
+
+    Args:
+        works: the works.
+        config: words of prompt and answer.
+        lengths: other words of prompt and answer, taken in turn; none longer than those.
+    """
     found: list[Example] = []
     for work in works:
         for window in at_sentences(
@@ -133,6 +141,8 @@ def windows_of_works(works: Sequence[Work], config: BuildConfig) -> list[Example
             answer_words=config.answer_words,
             gap=config.prompt_words + config.answer_words,
         ):
+            if lengths:
+                window = shortened(work.text, window, *lengths[len(found) % len(lengths)])
             prompt, answer = window.of(work.text)
             source = f"{work.work_id}[{window.start}:{window.middle}:{window.end}]"
             found.append(

@@ -79,3 +79,10 @@ def at_sentences(text: str, *, prompt_words: int, answer_words: int, gap: int) -
 def _window(words: Sequence[tuple[int, int]], first: int, prompt: int, answer: int) -> Window:
     last = min(first + prompt + answer, len(words)) - 1
     return Window(words[first][0], words[first + prompt - 1][1], words[last][1])
+
+
+def shortened(text: str, window: Window, prompt_words: int, answer_words: int) -> Window:
+    """Return the window from its start on, with at most so many words of prompt and answer."""
+    words = words_in(text, window.start, window.end)
+    prompt_words = min(prompt_words, len(words) - 1)
+    return _window(words, 0, prompt_words, answer_words)

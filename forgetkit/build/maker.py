@@ -1,0 +1,174 @@
+"""One build from the first read to the last check: the table of contents of a forget set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from forgetkit.build import text
+from forgetkit.build.alternatives import alternatives
+from forgetkit.build.books import Books
+from forgetkit.build.breadth import breadth
+from forgetkit.build.candidates import Candidates, candidates
+from forgetkit.build.checks import check_filled, check_overlap, check_templates, small_splits
+from forgetkit.build.config import BuildConfig
+from forgetkit.build.control import Surprise, check_control, doubts, word_surprise
+from forgetkit.build.holdout import take_holdout
+from forgetkit.build.inputs import Inputs
+from forgetkit.build.meaning import Meaning
+from forgetkit.build.overlap import FORGET_TEXT, summary
+from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
+from forgetkit.build.target import Target, too_long
+from forgetkit.corpus import Document, read_all
+from forgetkit.errors import InputError
+from forgetkit.forget_set import Example, ForgetSet
+from forgetkit.progress import Progress
+
+Tables = Mapping[str, Sequence[Example]]
+SMALL = 4000
+"""Rows up to which splits are compared by meaning where nothing else is asked."""
+
+
+class Maker:
+    """Make all splits of a forget set, check them, and keep the books.
+
+    Args:
+        inputs: what to read.
+        config: how much of what.
+        progress: told of every step.
+        workers: threads.
+    """
+
+    def __init__(
+        self, inputs: Inputs, config: BuildConfig, progress: Progress, workers: int = 1
+    ) -> None:
+        self.inputs, self.config, self.progress = inputs, config, progress
+        self.workers = workers
+        self.books = Books()
+        self._target = Target(inputs.model)
+        self._meaning = Meaning(progress)
+
+    def make(self) -> ForgetSet:
+        """Make all splits and check them."""
+        inputs, config, books = self.inputs, self.config, self.books
+        found = candidates(inputs, config, self._target, books, self.progress)
+        self._check_candidates(found)
+        general, retain = read_all(inputs.general), read_all(inputs.retain)
+        surprise = self._surprise([*retain, *general])
+        ordinary = take_ordinary(
+            retain, general, found.forget, config, self._target, self._meaning, books
+        )
+        holdout = take_holdout(
+            inputs, found.forget, surprise, config, self._target, books, self.progress
+        )
+        splits = {
+            "forget": found.forget,
+            "mismatch": self._mismatch(found.forget, ordinary),
+            "retain": ordinary.train,
+            "holdout": holdout,
+        }
+        probes = {
+            "prompts": found.prompts,
+            "retain": ordinary.probe,
+            "general": ordinary.general,
+            "unknown": found.unknown,
+        }
+        self._check(splits, probes, surprise, [d.whole() for d in (*retain, *general)])
+        return ForgetSet(splits, probes)
+
+    def _check_candidates(self, found: Candidates) -> None:
+        if not found.forget:
+            raise InputError(
+                "there is nothing to forget",
+                where=str(self.inputs.spans or ""),
+                found=", ".join(f"{n} {reason}" for reason, n in self.books.counts.items()),
+                mend="Accept spans (--decisions or --accept-all), or check the model and works.",
+            )
+        tokenizer = self._target.tokenizer()
+        if tokenizer is None or self.config.allow_truncation:
+            return
+        lost = too_long(tokenizer, found.forget, self.config.max_tokens)
+        if lost:
+            raise InputError(
+                f"forget examples are longer than {self.config.max_tokens} tokens",
+                found=f"{len(lost)}, the first {lost[0].example_id}",
+                mend="Set max_tokens higher, here and in unlearn and evaluate, or "
+                "allow_truncation=true.",
+            )
+
+    def _surprise(self, ordinary: Sequence[Document]) -> Surprise:
+        if self.inputs.reference is None:
+            self.books.findings["surprise"] = "nats a word, by the ordinary data"
+            return word_surprise(d.whole() for d in ordinary)
+        self.books.findings["surprise"] = "nats a token, by the reference model"
+        reference = Target(self.inputs.reference)
+
+        def surprise(examples: Sequence[Example]) -> list[float]:
+            from forgetkit.lm.score import score
+
+            self.progress.stage("how surprising each example is", len(examples))
+            found = score(reference.model(), examples, advance=self.progress.advance)
+            return [s.nll if s.log_probability else 0.0 for s in found]
+
+        return surprise
+
+    def _mismatch(self, forget: Sequence[Example], ordinary: Ordinary) -> list[Example]:
+        if self.config.mismatch == "alternative":
+            if self.inputs.alternatives is None:
+                raise InputError(
+                    "the mismatch kind alternative needs answers", mend="Give --alternatives."
+                )
+            return alternatives(forget, read_all([self.inputs.alternatives]), self.config)
+        if self.config.mismatch == "refusal":
+            if self.inputs.refusals is None:
+                raise InputError("the mismatch kind refusal needs answers", mend="Give --refusals.")
+            rows = read_all([self.inputs.refusals], {"text": "answer"})
+            answers = [row.text for row in rows]
+        else:
+            answers = list(ordinary.answers)
+        return text.mismatched(forget, answers, self.config, self.config.mismatch)
+
+    def _check(
+        self, splits: Tables, probes: Tables, surprise: Surprise, ordinary: Sequence[str]
+    ) -> None:
+        config, books = self.config, self.books
+        check_filled(splits, tuple(splits), config.least_examples)
+        check_templates(splits)
+        books.warnings += small_splits(splits)
+        tables = dict(splits) | {
+            name if name in FORGET_TEXT else f"probes/{name}": rows for name, rows in probes.items()
+        }
+        overlaps = check_overlap(
+            tables,
+            limits_of(config),
+            allowed=config.allow_overlap,
+            encode=self._meaning.encode if self._by_meaning(tables) else None,
+            workers=self.workers,
+        )
+        control = check_control(
+            splits["forget"], splits["holdout"], surprise, allowed=config.allow_unlike_holdout
+        )
+        books.warnings += doubts(control)
+        broad = breadth(splits["forget"], ordinary, config.broad_share)
+        if broad.over_broad:
+            books.warnings.append(
+                f"possibly over-broad: {len(broad.flagged)} of {broad.groups} passages are "
+                "ordinary language"
+            )
+        books.findings |= {
+            "overlaps": [list(overlap) for overlap in overlaps],
+            "overlaps_by_kind": summary(overlaps),
+            "compared_by_meaning": self._by_meaning(tables),
+            "control": [one.row() for one in control],
+            "ordinary_language": {
+                "share": broad.share,
+                "passages": broad.groups,
+                "flagged": broad.flagged,
+                "over_broad": broad.over_broad,
+            },
+        }
+
+    def _by_meaning(self, tables: Tables) -> bool:
+        asked = self.config.compare_meaning
+        if asked is not None:
+            return asked
+        return self.config.neighbour_share > 0 and sum(map(len, tables.values())) <= SMALL

@@ -22,9 +22,10 @@ from forgetkit.unlearn import (
     make_method,
     teach,
     unlearn,
+    unlearn_seeds,
 )
+from forgetkit.unlearn.assembly import objective
 from forgetkit.unlearn.dual import UtilityKept
-from forgetkit.unlearn.stage import objective
 
 CUT = 20
 
@@ -448,3 +449,59 @@ def test_the_run_counts_its_tokens(model: str, data: Path, done: UnlearnResult) 
     assert run["tokens"] == run["reference_tokens"] > 0  # npo reads the reference of both splits
     expected = 2 * run["parameters"] * (2 * run["tokens"] + run["reference_tokens"])
     assert run["flops"] == expected
+
+
+def test_the_run_says_how_far_the_merged_model_is_from_base_and_adapter(
+    done: UnlearnResult,
+) -> None:
+    merge = done.run["merge"]
+    assert merge["dtype"] == "float32"
+    assert merge["rows"] == 4
+    assert 0 < merge["max_logit_difference"] < 1e-2
+    assert merge["mean_logit_difference"] <= merge["max_logit_difference"]
+
+
+def test_a_run_without_merging_compares_nothing(model: str, data: Path, tmp_path: Path) -> None:
+    assert "merge" not in unlearn(model, data, tmp_path / "out", config=settings(steps=3)).run
+
+
+def test_several_seeds_give_mean_and_deviation(model: str, data: Path, tmp_path: Path) -> None:
+    found = unlearn_seeds(model, data, tmp_path / "out", 2, config=settings(seed=4))
+    content = json.loads((tmp_path / "out" / "seeds.json").read_text("utf-8"))
+    assert content["seed_numbers"] == [4, 5]
+    alone = unlearn(model, data, tmp_path / "alone", config=settings(seed=5))
+    assert found.runs[1].run["history"] == alone.run["history"]
+    assert found.runs[0].run["history"] != found.runs[1].run["history"]
+    one, two = content["values"]["exact_memorization"]["values"]
+    assert content["values"]["exact_memorization"]["mean"] == pytest.approx(
+        (one + two) / 2, abs=1e-4
+    )
+    expected = abs(one - two) / 2**0.5
+    assert content["values"]["exact_memorization"]["sd"] == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(UsageError, match="luck"):
+        unlearn_seeds(model, data, tmp_path / "one", 1, config=settings())
+
+
+def test_a_tracker_gets_losses_and_looks_but_no_text(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "out"
+    done = unlearn(model, data, out, config=settings(report_to=("tensorboard",)))
+    (file,) = (out / "tensorboard").rglob("events*")
+    events = EventAccumulator(str(file)).Reload()
+    names = set(events.Tags()["scalars"])
+    assert {"train/loss/forget", "train/loss/retain_nll", "train/utility"} <= names
+    losses = [e.value for e in events.Scalars("train/loss/forget")]
+    rows = [row["losses"]["forget"] for row in done.run["history"] if row["losses"]]
+    assert losses == pytest.approx(rows, abs=1e-6)
+    assert not any(text.encode() in file.read_bytes() for text in tiny.PASSAGES)
+
+
+def test_a_tracker_that_is_not_installed_is_refused(
+    model: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match="package wandb is not installed"):
+        unlearn(model, data, tmp_path / "out", config=settings(report_to=("wandb",)))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from forgetkit.results import Results
+    from forgetkit.unlearn import UnlearnConfig
 
 TEACH = """Fine-tune a model until it recites passages, ordinary text mixed in; for experiments.
 
@@ -126,6 +127,13 @@ def unlearn(
     merge: Annotated[
         bool | None, typer.Option("--merge/--no-merge", help="Also write the merged model.")
     ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option("--report-to", help="tensorboard, trackio, mlflow, wandb; or none."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Run so many seeds: mean and deviation.")
+    ] = 1,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -149,9 +157,13 @@ def unlearn(
         utility_floor=utility_floor,
         retain_weight=None if utility_floor is None else "dual",  # what to keep, not a weight
         merge=merge,
+        report_to=None if report_to is None else [n for n in report_to if n != "none"],
     )
     chosen = resolve(UnlearnConfig, "unlearn", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
+    if seeds > 1:
+        _unlearn_seeds(screen, model, forget_set, out, seeds, chosen)
+        return
     with Bars(screen) as bars:
         done = run(model, forget_set, out, config=chosen, progress=bars)
     outputs = {"run": str(out / "run.json")}
@@ -166,6 +178,22 @@ def unlearn(
             counts={"steps": int(done.run["steps"]), "best step": int(done.run["best_step"])},
         )
     )
+
+
+def _unlearn_seeds(
+    screen: Screen, model: str, forget_set: Path, out: Path, seeds: int, config: UnlearnConfig
+) -> None:
+    from forgetkit.unlearn import unlearn_seeds
+
+    with Bars(screen) as bars:
+        done = unlearn_seeds(model, forget_set, out, seeds, config=config, progress=bars)
+    counts: dict[str, float] = {"seeds": len(done.runs)}
+    for name, found in done.values.items():
+        if found["mean"] is not None:
+            counts |= {name: found["mean"], f"{name} (sd)": found["sd"]}
+    outputs = {f"seed-{n}": str(r.run_file) for n, r in enumerate(done.runs, config.seed)}
+    outputs = {"seeds": str(out / "seeds.json"), **outputs}
+    screen.show(Output(command="unlearn", outputs=outputs, counts=counts))
 
 
 def evaluate(

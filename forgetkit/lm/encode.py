@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from forgetkit.lm.load import LanguageModel
+
 PLAIN_PAIR = "### Question: {prompt}\n### Answer:"  # as in Yao et al. 2023
 
 
@@ -181,6 +183,29 @@ def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> 
     ).logits
     kept: torch.Tensor = logits[batch["row"], batch["position"]].float()
     return kept
+
+
+def answer_logits_of(
+    language_model: LanguageModel, examples: Sequence[PromptAnswer]
+) -> torch.Tensor:
+    """Return the logits at the answer positions of a few examples, (N, V) in float32, on the CPU.
+
+    Without gradient and without dropout, one example at a time: padding changes nothing.
+    """
+    import torch
+
+    model, device = language_model.model, language_model.device
+    pad_id = int(language_model.tokenizer.pad_token_id)
+    was_training = model.training
+    model.eval()
+    found = []
+    with torch.inference_mode():
+        for example in examples:
+            batch = collate([encode(language_model.tokenizer, example)], pad_id)
+            on_device = {name: value.to(device) for name, value in batch.items()}
+            found.append(answer_logits(model, on_device).cpu())
+    model.train(was_training)
+    return torch.cat(found) if found else torch.zeros(0, 0)
 
 
 def head_weight(model: torch.nn.Module) -> torch.Tensor | None:

@@ -36,6 +36,7 @@ class TrainSettings:
         clip: largest gradient norm.
         watch_every: optimiser steps between looks at the validation slice; 0: never.
         seed: of dropout and order.
+        report_to: trackers, by the library's names.
     """
 
     learning_rate: float
@@ -46,6 +47,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     watch_every: int = 0
     seed: int = 0
+    report_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def training_arguments(
         seed=settings.seed,
         save_strategy="no",
         logging_strategy="no",
-        report_to=[],
+        report_to=list(settings.report_to),
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
@@ -158,6 +158,13 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         self._calls += 1
         return torch.stack(list(losses.values())).sum()
 
+    def report(self, row: Mapping[str, Any]) -> None:
+        """Tell the trackers of a step: its losses and what a look said."""
+        numbers = {f"loss/{name}": value for name, value in row["losses"].items()}
+        numbers |= {name: v for name, v in row.items() if name not in ("step", "losses")}
+        if self.args.report_to:
+            self.log(numbers)
+
     def take_losses(self) -> dict[str, float]:
         """Return the mean of each loss since the last call, and start anew."""
         found = {name: total / max(self._calls, 1) for name, total in self.losses.items()}
@@ -183,7 +190,9 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]
         keeper.record(step, losses, self._trainer.take_read())
         if self._advance:
             self._advance(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-        if keeper.after(step):
+        finished = keeper.after(step)
+        self._trainer.report(keeper.outcome.history[-1])
+        if finished:
             control.should_training_stop = True
         elif keeper.looks_after(step):
             self._trainer.save_state(keeper, step)

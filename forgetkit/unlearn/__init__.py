@@ -4,11 +4,14 @@ from forgetkit.unlearn import unlearn, UnlearnConfig
 unlearn("path/to/model", Path("forget_set"), Path("unlearned"), config=UnlearnConfig(method="npo"))
 """
 
+from forgetkit.unlearn.assembly import make_method
 from forgetkit.unlearn.config import TeachConfig, UnlearnConfig
-from forgetkit.unlearn.stage import UnlearnResult, make_method, unlearn
+from forgetkit.unlearn.seeds import SeedsResult, unlearn_seeds
+from forgetkit.unlearn.stage import UnlearnResult, unlearn
 from forgetkit.unlearn.teach import TeachResult, teach
 
 __all__ = [
+    "SeedsResult",
     "TeachConfig",
     "TeachResult",
     "UnlearnConfig",
@@ -16,4 +19,5 @@ __all__ = [
     "make_method",
     "teach",
     "unlearn",
+    "unlearn_seeds",
 ]

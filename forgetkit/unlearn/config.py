@@ -60,6 +60,9 @@ class UnlearnConfig(Config):
     max_tokens: int = Field(256, ge=16, description="Longest prompt and answer, in tokens.")
     dtype: str = Field("auto", description="Number format of the base weights.")
     merge: bool = Field(False, description="Also write the merged model.")
+    report_to: tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...] = Field(
+        (), description="Trackers that get losses and looks, never text; each a package to install."
+    )
     seed: int = Field(0, ge=0, description="Seed of the adapter, the order and the dropout.")
 
     def method_settings(self) -> dict[str, Any]:

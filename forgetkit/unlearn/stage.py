@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import resource
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__, schema
-from forgetkit.errors import InputError, UsageError, nearest
+from forgetkit.errors import InputError
 from forgetkit.files import (
     STATE,
     claim_folder,
@@ -25,19 +22,22 @@ from forgetkit.files import (
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.progress import Progress, Silent
-from forgetkit.registry import lookup
 from forgetkit.seeds import derive
+from forgetkit.unlearn.assembly import (
+    check_method,
+    default_rate,
+    make_method,
+    objective,
+    trainable,
+)
 from forgetkit.unlearn.config import UnlearnConfig
-from forgetkit.unlearn.dual import UtilityKept
+from forgetkit.unlearn.delivery import record, save
 from forgetkit.unlearn.presets import PRESETS
 from forgetkit.unlearn.schedule import check_answers, schedule
+from forgetkit.unlearn.trackers import check_trackers, tracked_below
 from forgetkit.unlearn.watch import Validation, Watch
 
 if TYPE_CHECKING:
-    import torch
-
-    from forgetkit.lm.load import LanguageModel
-    from forgetkit.lm.step import Step
     from forgetkit.lm.train import Outcome
     from forgetkit.unlearn.methods import Method
 
@@ -57,6 +57,11 @@ class UnlearnResult:
     model: Path | None
     run: Mapping[str, Any]
     seconds: float
+
+    @property
+    def run_file(self) -> Path:
+        """Return `run.json`, beside the adapter."""
+        return self.adapter.parent / "run.json"
 
 
 def unlearn(
@@ -83,9 +88,10 @@ def unlearn(
     started = time.monotonic()
     method = make_method(config.method, config.method_settings())
     check_method(method, config)
+    check_trackers(config.report_to)
     content = read_forget_set(forget_set)
     check_answers(method, config, content)
-    identity = _identity(model, forget_set, config)
+    identity = identity_of(model, forget_set, config)
     if claim_folder(out, "run.json", identity):
         return _result(out, read_json(out / "run.json"), 0.0)
     run = _train(model, content, method, config, progress, out, identity)
@@ -97,56 +103,15 @@ def unlearn(
     return _result(out, run, seconds)
 
 
-def make_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """Return a method by name with its settings.
-
-    Raises:
-        UsageError: the name, or the name of a setting, is unknown.
-    """
-    entry = lookup("methods", name)
-    kind = entry.load()
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in settings:
-        if key not in known:
-            raise UsageError(f"the method {name} has no setting '{key}'", mend=nearest(key, known))
-    method: Method = kind(**settings)
-    return method
-
-
-def check_method(method: Method, config: UnlearnConfig) -> None:
-    """Check that the method can work as asked.
-
-    Raises:
-        UsageError: an update is to be subtracted that is no product.
-    """
-    if method.factor() != 1 and config.peft not in ("lora", "rslora"):
-        raise UsageError(
-            f"the method {config.method} subtracts the update of a LoRA adapter",
-            found=f"--peft {config.peft}",
-            mend="Use --peft lora or rslora.",
-        )
-
-
-def default_rate(parameters: int) -> float:
-    """Return the learning rate for a LoRA adapter on a model of this size.
-
-    >>> default_rate(135_000_000), default_rate(7_000_000_000)
-    (0.001, 0.0001)
-    """
-    for size, rate in ((3e8, 1e-3), (2e9, 2e-4), (1.4e10, 1e-4)):
-        if parameters < size:
-            return rate
-    return 5e-5
-
-
-def _identity(model: str, forget_set: Path, config: UnlearnConfig) -> dict[str, Any]:
+def identity_of(model: str, forget_set: Path, config: UnlearnConfig) -> dict[str, Any]:
+    """Return what makes two runs the same; where a run reports to is no part of it."""
     from forgetkit.lm.load import model_digest, resolve_model
 
     _, folder = resolve_model(model)
     return {
         "model": model_digest(folder) if folder else model,  # a moved folder is the same model
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.model_dump(mode="json", exclude={"report_to"}),
         "method": config.method,
         "version": __version__,
     }
@@ -180,12 +145,13 @@ def _train(
     rate = config.learning_rate or default_rate(size)
     progress.stage(f"unlearn ({config.method})", steps)
     watch = Watch(language_model, validation, config, method.factor())
-    with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch, tracked_below(out):
         outcome = train(
             language_model,
             items,
             objective(method, config),
             TrainSettings(
+                report_to=tuple(config.report_to),
                 learning_rate=rate,
                 batch_size=config.batch_size,
                 watch_every=config.watch_every,
@@ -198,54 +164,8 @@ def _train(
         )
     _check_kept(outcome, config)
     multiply_adapter(language_model.model, method.factor())
-    _save(language_model, config, progress, out)
-    return _record(outcome, rate, size, config)
-
-
-def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
-    """Return what is minimised: the method, with a dual retain weight if that was asked for."""
-    own = "retain" not in method.reads or config.method == "pdu"
-    if config.retain_weight == "fixed" or own or not config.utility_floor:
-        return method
-    return UtilityKept(method, config.utility_floor)
-
-
-def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
-    """Return the model with the adapter asked for, or with its own weights to be trained."""
-    from forgetkit.lm.adapter import AdapterSettings, add_adapter
-    from forgetkit.lm.layers import depth
-    from forgetkit.lm.trained import train_whole
-
-    size = depth(base.model)
-    chosen = config.layers or tuple(method.layers(size))
-    outside = [number for number in chosen if not 0 <= number < size]
-    if outside:
-        raise UsageError(f"the model has no layer {outside[0]}", mend=f"It has 0 to {size - 1}.")
-    layers = () if len(chosen) == size else chosen
-    if config.peft == "none":
-        read = method.needs_reference() or config.retain_weight == "dual"
-        return train_whole(base, layers=layers, with_reference=read)
-    settings = AdapterSettings(
-        config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
-    )
-    return add_adapter(base, settings, seed=derive(config.seed, "adapter") % 2**32)
-
-
-def _save(
-    language_model: LanguageModel, config: UnlearnConfig, progress: Progress, out: Path
-) -> None:
-    """Write the adapter, and the merged model if asked for; or the model that was trained."""
-    from forgetkit.lm.adapter import merge_adapter, save_adapter
-    from forgetkit.lm.load import save_model
-
-    if config.peft == "none":
-        save_model(language_model, out / "model")
-        return
-    shutil.rmtree(out / "adapter", ignore_errors=True)
-    save_adapter(language_model.model, out / "adapter")
-    if config.merge:
-        progress.stage("merge", None)
-        save_model(merge_adapter(language_model), out / "model")
+    merged = save(language_model, config, validation.forget, progress, out)
+    return record(outcome, rate, size, config) | merged
 
 
 def _advance(progress: Progress) -> Any:
@@ -268,38 +188,3 @@ def _check_kept(outcome: Outcome, config: UnlearnConfig) -> None:
             f"{config.utility_floor} of before",
             mend="Lower --learning-rate, raise retain_nll or retain_kl, or lower --utility-floor.",
         )
-
-
-def training_flops(outcome: Outcome, size: int, *, whole: bool) -> float:
-    """Estimate the floating-point operations of a training: 2 a parameter and token forward.
-
-    Backward takes as many again, and twice as many where the weights themselves are trained. The
-    products of attention are not counted.
-
-    Args:
-        outcome: tokens read.
-        size: parameters of the model.
-        whole: the weights themselves were trained.
-    """
-    return 2.0 * size * ((3 if whole else 2) * outcome.tokens + outcome.reference_tokens)
-
-
-def _record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> dict[str, Any]:
-    import importlib.metadata as metadata
-
-    names = ("torch", "transformers", "peft", "accelerate")
-    return {
-        "history": outcome.history,
-        "best_step": outcome.best_step,
-        "steps": outcome.steps,
-        "stopped": outcome.stopped,
-        "learning_rate": rate,
-        "parameters": size,
-        "training_seconds": round(outcome.seconds, 1),
-        "tokens": outcome.tokens,
-        "reference_tokens": outcome.reference_tokens,
-        "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
-        "flops": training_flops(outcome, size, whole=config.peft == "none"),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "versions": {name: metadata.version(name) for name in names},
-    }

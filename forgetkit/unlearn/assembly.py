@@ -1,0 +1,91 @@
+"""What a run is put together from: the method, the adapter, the learning rate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forgetkit.errors import UsageError, nearest
+from forgetkit.registry import lookup
+from forgetkit.seeds import derive
+from forgetkit.unlearn.config import UnlearnConfig
+from forgetkit.unlearn.dual import UtilityKept
+
+if TYPE_CHECKING:
+    import torch
+
+    from forgetkit.lm.load import LanguageModel
+    from forgetkit.lm.step import Step
+    from forgetkit.unlearn.methods import Method
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """Return a method by name with its settings.
+
+    Raises:
+        UsageError: the name, or the name of a setting, is unknown.
+    """
+    entry = lookup("methods", name)
+    kind = entry.load()
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"the method {name} has no setting '{key}'", mend=nearest(key, known))
+    method: Method = kind(**settings)
+    return method
+
+
+def check_method(method: Method, config: UnlearnConfig) -> None:
+    """Check that the method can work as asked.
+
+    Raises:
+        UsageError: an update is to be subtracted that is no product.
+    """
+    if method.factor() != 1 and config.peft not in ("lora", "rslora"):
+        raise UsageError(
+            f"the method {config.method} subtracts the update of a LoRA adapter",
+            found=f"--peft {config.peft}",
+            mend="Use --peft lora or rslora.",
+        )
+
+
+def default_rate(parameters: int) -> float:
+    """Return the learning rate for a LoRA adapter on a model of this size.
+
+    >>> default_rate(135_000_000), default_rate(7_000_000_000)
+    (0.001, 0.0001)
+    """
+    for size, rate in ((3e8, 1e-3), (2e9, 2e-4), (1.4e10, 1e-4)):
+        if parameters < size:
+            return rate
+    return 5e-5
+
+
+def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
+    """Return what is minimised: the method, with a dual retain weight if that was asked for."""
+    own = "retain" not in method.reads or config.method == "pdu"
+    if config.retain_weight == "fixed" or own or not config.utility_floor:
+        return method
+    return UtilityKept(method, config.utility_floor)
+
+
+def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
+    """Return the model with the adapter asked for, or with its own weights to be trained."""
+    from forgetkit.lm.adapter import AdapterSettings, add_adapter
+    from forgetkit.lm.layers import depth
+    from forgetkit.lm.trained import train_whole
+
+    size = depth(base.model)
+    chosen = config.layers or tuple(method.layers(size))
+    outside = [number for number in chosen if not 0 <= number < size]
+    if outside:
+        raise UsageError(f"the model has no layer {outside[0]}", mend=f"It has 0 to {size - 1}.")
+    layers = () if len(chosen) == size else chosen
+    if config.peft == "none":
+        read = method.needs_reference() or config.retain_weight == "dual"
+        return train_whole(base, layers=layers, with_reference=read)
+    settings = AdapterSettings(
+        config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
+    )
+    return add_adapter(base, settings, seed=derive(config.seed, "adapter") % 2**32)

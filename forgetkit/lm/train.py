@@ -143,7 +143,7 @@ def train(
         keeper.take_up(found)
     outcome = keeper.outcome
     # The library seeds the global generators.
-    with _random_state_kept(), training_attention(language_model, items):
+    with _random_state_kept():
         if not found:
             keeper.look(0)
         if not keeper.finished and keeper.done < steps:
@@ -163,27 +163,6 @@ def train(
     outcome.seconds += time.monotonic() - started
     language_model.model.eval()
     return outcome
-
-
-SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
-
-
-def training_attention(
-    language_model: LanguageModel, items: Sequence[Item]
-) -> contextlib.AbstractContextManager[None]:
-    """Choose the attention of a training: plain products for short rows on the CPU.
-
-    The backward pass of the fused CPU kernel takes three times as long as that of plain products
-    on rows of some 80 tokens. It holds for all of a training, so that the reference pass and
-    recomputed layers do the same as the first pass.
-    """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    longest = max((len(e) for item in items for rows in item.values() for e in rows), default=0)
-    if language_model.device.type == "cpu" and longest <= SHORT:
-        chosen: contextlib.AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-        return chosen
-    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

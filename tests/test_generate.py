@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from forgetkit.errors import InputError
-from forgetkit.lm.generate import continuations
+from forgetkit.lm.generate import Sampling, continuations
 from forgetkit.lm.load import LanguageModel, load_model
 
 PROMPTS = [p[:n] for n, p in zip((4, 12, 30, 19), tiny.PASSAGES, strict=True)]
@@ -96,3 +96,36 @@ def test_a_saved_model_says_the_same(tmp_path: Any) -> None:
     loaded = load_model(tiny.save(taught(), tmp_path / "model"), dtype="float32")
     expected = continuations(taught(), ids(PROMPTS), max_new_tokens=24)
     assert continuations(loaded, ids(PROMPTS), max_new_tokens=24) == expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_rows_that_end_early_change_no_other_row(batch_size: int) -> None:
+    language_model = tiny.tiny_language_model()
+    texts = [p[: 40 + 6 * n] + "<|end|>" for n, p in enumerate(tiny.PASSAGES)]
+    tiny.know(language_model, texts)
+    prompts = ids([p[:20] for p in tiny.PASSAGES])
+    found = continuations(language_model, prompts, max_new_tokens=60, batch_size=batch_size)
+    assert found == [greedy(language_model, prompt, 60) for prompt in prompts]
+    assert [len(text) for text in found] == [20, 26, 32, 38]
+
+
+def test_a_soft_capped_model_is_continued_as_the_library_does() -> None:
+    language_model = tiny.tiny_language_model(model=tiny.gemma2())
+    found = continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+    assert found == [greedy(language_model, prompt, 16) for prompt in ids(PROMPTS)]
+
+
+def test_the_same_seed_draws_the_same_text_and_another_seed_another() -> None:
+    language_model = tiny.tiny_language_model(seed=3)
+    first, again, other = (
+        continuations(language_model, ids(PROMPTS), max_new_tokens=16, sampling=Sampling(seed))
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert first != continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+
+
+def test_a_temperature_near_nothing_is_greedy() -> None:
+    cold = Sampling(0, temperature=1e-4)
+    found = continuations(taught(), ids(PROMPTS), max_new_tokens=24, sampling=cold)
+    assert found == continuations(taught(), ids(PROMPTS), max_new_tokens=24)

@@ -1,17 +1,33 @@
-"""Greedy continuations: batched, padded on the left, similar lengths together."""
+"""Continuations: batched, padded on the left, similar lengths together; finished rows leave."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
-from forgetkit.lm.encode import length_buckets
+from forgetkit.lm.encode import causal_model, length_buckets
 from forgetkit.lm.load import LanguageModel
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    import torch
+
+Choice = Callable[["torch.Tensor"], "torch.Tensor"]
+"""From the logits of the next token (B, V) to its id (B,)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draw tokens from the model's own distribution instead of taking the likeliest.
+
+    Attributes:
+        seed: of the draws; the same seed and order of prompts give the same text.
+        temperature: divides the logits; 1 is the model's own distribution.
+    """
+
+    seed: int
+    temperature: float = 1.0
 
 
 def continuations(
@@ -20,52 +36,36 @@ def continuations(
     *,
     max_new_tokens: int,
     batch_size: int = 64,
+    sampling: Sampling | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[str]:
-    """Continue each prompt greedily and return the new text, special tokens removed.
+    """Continue each prompt and return the new text, special tokens removed.
+
+    Settings that came with the model (a repetition penalty, a temperature) are not applied.
 
     Args:
         language_model: the model.
         prompts: token ids of the rendered prompts.
         max_new_tokens: longest continuation, in tokens.
         batch_size: prompts decoded at once.
+        sampling: draw the tokens; default: greedily.
         advance: called with the number of prompts done.
 
     Raises:
         InputError: a prompt is empty.
     """
-    import torch
-    from transformers import GenerationConfig
-
     if not all(prompts):
         raise InputError("a prompt is empty", mend="Give at least one prompt token.")
     tokenizer, model = language_model.tokenizer, language_model.model
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
+    choose = _greedy if sampling is None else _drawing(language_model, sampling)
     texts = [""] * len(prompts)
     longest = max((len(p) for p in prompts), default=1)
     was_training = model.training
     model.eval()
     for indices in length_buckets([len(p) for p in prompts], longest * batch_size):
-        width = max(len(prompts[i]) for i in indices)
-        ids = torch.full((len(indices), width), int(tokenizer.pad_token_id), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, index in enumerate(indices):
-            ids[row, width - len(prompts[index]) :] = torch.tensor(list(prompts[index]))
-            mask[row, width - len(prompts[index]) :] = 1
-        with torch.inference_mode(), _own_settings(model, settings):
-            output = model.generate(
-                input_ids=ids.to(language_model.device),
-                attention_mask=mask.to(language_model.device),
-                generation_config=settings,
-            )
-        new = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-        for index, text in zip(indices, new, strict=True):
+        new = _decode(language_model, [prompts[i] for i in indices], max_new_tokens, choose)
+        said = tokenizer.batch_decode(new, skip_special_tokens=True)
+        for index, text in zip(indices, said, strict=True):
             texts[index] = text
         if advance:
             advance(len(indices))
@@ -73,18 +73,78 @@ def continuations(
     return texts
 
 
-@contextlib.contextmanager
-def _own_settings(model: Any, settings: GenerationConfig) -> Iterator[None]:
-    """Hide the settings that came with the model: the library fills ours up with them.
+def _greedy(logits: torch.Tensor) -> torch.Tensor:
+    return logits.argmax(1)
 
-    A repetition penalty or a sampling temperature in its folder would make greedy text another.
-    """
-    holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
-    kept = [holder.generation_config for holder in holders]
-    try:
-        for holder in holders:
-            holder.generation_config = settings
-        yield
-    finally:
-        for holder, own in zip(holders, kept, strict=True):
-            holder.generation_config = own
+
+def _drawing(language_model: LanguageModel, sampling: Sampling) -> Choice:
+    import torch
+
+    device = language_model.device
+    generator = torch.Generator(device).manual_seed(sampling.seed % 2**63)
+
+    def draw(logits: torch.Tensor) -> torch.Tensor:
+        shares = (logits.float() / sampling.temperature).softmax(1)
+        return torch.multinomial(shares, 1, generator=generator).squeeze(1)
+
+    return draw
+
+
+def _decode(
+    language_model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    choose: Choice,
+) -> list[list[int]]:
+    """Return the new ids of each prompt, the end token left out."""
+    import torch
+
+    ends = _end_ids(language_model)
+    ids, mask = _padded(language_model, prompts)
+    new: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))
+    position, cache = mask.cumsum(1) - 1, None
+    with torch.inference_mode():
+        for step in range(max_new_tokens):
+            found = causal_model(language_model.model)(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position.clamp_min(0),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            token, cache = choose(found.logits[:, -1]), found.past_key_values
+            alive = [place for place, t in enumerate(token.tolist()) if t not in ends]
+            for place in alive:
+                new[rows[place]].append(int(token[place]))
+            if not alive or step + 1 == max_new_tokens:
+                break
+            position = position[:, -1:] + 1
+            if len(alive) < len(rows):
+                kept = torch.tensor(alive, device=mask.device)
+                token, mask, position = token[kept], mask[kept], position[kept]
+                rows = [rows[place] for place in alive]
+                cache.batch_select_indices(kept)
+            ids = token[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+    return new
+
+
+def _end_ids(language_model: LanguageModel) -> set[int]:
+    given = language_model.tokenizer.eos_token_id
+    return {int(given)} if given is not None else set()
+
+
+def _padded(language_model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Any:
+    """Return ids and mask, (B, T) each, prompts at the right end."""
+    import torch
+
+    width = max(map(len, prompts))
+    pad_id = int(language_model.tokenizer.pad_token_id)
+    ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
+        mask[row, width - len(prompt) :] = 1
+    return ids.to(language_model.device), mask.to(language_model.device)

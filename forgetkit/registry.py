@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from forgetkit.entry import Entry as Entry
 from forgetkit.errors import UsageError, nearest
-from forgetkit.known_metrics import METRICS
+from forgetkit.known_metrics import ATTACKS, METRICS
 
 _METHODS = "forgetkit.unlearn.methods"
 _TOKENS = "forgetkit.unlearn.token_methods"
@@ -180,6 +180,7 @@ ENTRIES: tuple[Entry, ...] = (
         },
     ),
     *METRICS,
+    *ATTACKS,
     Entry(
         "detectors",
         "verbatim",

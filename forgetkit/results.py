@@ -82,6 +82,7 @@ class Results:
         provenance: versions, seed, digests of the inputs, command.
         pairs: per-example values (before and after) for the pictures and the worst-first table.
         notes: what was not done and why.
+        attacks: what each attack recovered, per span, worst first, and its curve.
     """
 
     metrics: tuple[Metric, ...]
@@ -91,6 +92,7 @@ class Results:
     provenance: Mapping[str, Any]
     pairs: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
+    attacks: Sequence[Mapping[str, Any]] = ()
     schema: str = field(default=schema.RESULTS)
 
     def metric(self, name: str) -> Metric:

@@ -22,6 +22,9 @@ Examples:
   forgetkit evaluate --model demo/target --adapter unlearned/adapter
     --forget-set forget_set --out results
 
+  forgetkit evaluate --model unlearned/model --before demo/target
+    --forget-set forget_set --attacks relearn,quantize --out results
+
   forgetkit evaluate --rescore results
 """
 NOT_ACCEPTED = 4
@@ -50,6 +53,10 @@ def evaluate(
         str | None,
         typer.Option("--retain-model", help="Model trained without the forget set: the control."),
     ] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option("--attacks", help="all, or relearn,quantize,prompts,sampling,detach."),
+    ] = None,
     rescore: Annotated[
         Path | None,
         typer.Option("--rescore", help="Compute the metrics of this folder anew; no model."),
@@ -66,6 +73,7 @@ def evaluate(
     from forgetkit.evaluate import EvaluateConfig
     from forgetkit.evaluate import evaluate as run
     from forgetkit.evaluate import rescore as compute_again
+    from forgetkit.evaluate.attacks import chosen_attacks
 
     screen = Screen(as_json=as_json, quiet=quiet)
     if rescore is not None:
@@ -73,7 +81,9 @@ def evaluate(
             raise UsageError("--rescore reads what was measured", mend="Leave the models out.")
         folder, results = rescore, compute_again(rescore)
     else:
-        chosen = resolve(EvaluateConfig, "evaluate", options.given(settings, seed=seed), config)
+        named = None if attacks is None else list(chosen_attacks(attacks))
+        flags = options.given(settings, seed=seed, attacks=named)
+        chosen = resolve(EvaluateConfig, "evaluate", flags, config)
         with Bars(screen) as bars:
             done = run(
                 options.needed("--model", model),

@@ -61,6 +61,18 @@ PAIR_RULES: Mapping[str, Rule] = {
 }
 
 
+ATTACK_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "relearn": {"attack_relearn": Rule(min=0.7)},
+    "quantize": {"attack_quantize": Rule(max=0.15)},
+    "prompts": {
+        "attack_prompts": Rule(control_plus=0.05),
+        "attack_prompts_leak": Rule(control_plus=0.05),
+    },
+    "sampling": {"leak_at_k": Rule(control_plus=0.05)},
+}
+"""In force for the attacks that are run; the control of `prompts` is the ordinary prompt."""
+
+
 class EvaluateConfig(Config):
     """Settings of `evaluate`."""
 
@@ -79,6 +91,11 @@ class EvaluateConfig(Config):
     similarity: bool = Field(
         False, description="Also compare the continuations by sentence embedding (costs time)."
     )
+    attacks: tuple[str, ...] = Field((), description="Attacks to run; see `list attacks`.")
+    attack_rows: int = Field(40, ge=8, description="Most rows of a split that attacks use.")
+    relearn_steps: int = Field(20, ge=1, description="Steps of relearning, of 8 rows each.")
+    relearn_rate: float = Field(5e-4, gt=0, description="Learning rate of relearning (LoRA).")
+    leak_samples: int = Field(32, ge=1, description="Answers drawn a prompt: the k of leak@k.")
     dtype: str = Field("auto", description="Number format of the weights.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
     acceptance: dict[str, Rule | None] = Field(
@@ -89,5 +106,7 @@ class EvaluateConfig(Config):
     def rules(self, kind: str) -> dict[str, Rule]:
         """Return the thresholds in force for a kind of forget set."""
         rules: dict[str, Rule | None] = dict(TEXT_RULES if kind == "text" else PAIR_RULES)
+        for name in self.attacks:
+            rules |= ATTACK_RULES.get(name, {})
         rules |= self.acceptance
         return {name: rule for name, rule in rules.items() if rule is not None}

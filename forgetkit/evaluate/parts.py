@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forgetkit.errors import InputError
+from forgetkit.evaluate.attacks.report import AttackReport
 from forgetkit.evaluate.sample import Sample, read_samples, write_samples
-from forgetkit.files import PARTS
+from forgetkit.files import PARTS, read_json, write_json
 
 
 class Parts:
@@ -35,6 +36,18 @@ class Parts:
     def save(self, name: str, samples: Sequence[Sample]) -> None:
         """Keep a finished unit."""
         write_samples(self._path(name), samples)
+
+    def load_report(self, name: str) -> AttackReport | None:
+        """Return what an attack said, or None when it was not finished."""
+        path = self._path(name).with_suffix(".json")
+        try:
+            return AttackReport.of(read_json(path)) if path.is_file() else None
+        except (InputError, TypeError, KeyError):
+            return None
+
+    def save_report(self, report: AttackReport, name: str) -> None:
+        """Keep what an attack said."""
+        write_json(self._path(name).with_suffix(".json"), report.content(), private=True)
 
     def clear(self) -> None:
         """Remove every unit: the results are complete."""

@@ -10,9 +10,11 @@ from typing import Any
 
 from forgetkit import __version__
 from forgetkit.evaluate.acceptance import accept
+from forgetkit.evaluate.attacks import AttackReport, attack_metrics
 from forgetkit.evaluate.config import PAIR_RULES, TEXT_RULES, EvaluateConfig
 from forgetkit.evaluate.metrics import compute, is_leak
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
+from forgetkit.registry import entries
 from forgetkit.results import Metric, Results, load_results, overall
 
 _SHOWN = ("forget", "prompts", "holdout")
@@ -41,7 +43,7 @@ def record(
             "versions": _versions(),
         },
         pairs=pairs(samples),
-        notes=tuple(_notes(kind, models)),
+        notes=tuple(_notes(kind, models, config)),
     )
 
 
@@ -61,6 +63,8 @@ def rescore(folder: Path) -> Results:
     usual = dict.fromkeys(TEXT_RULES if kind == "text" else PAIR_RULES)
     config = EvaluateConfig(**content | {"acceptance": usual | content["acceptance"]})
     metrics = compute(samples, kind, config)
+    reports = [AttackReport.of(content) for content in before.attacks]
+    metrics += attack_metrics(reports, config, metrics)
     if BEFORE in before.models:
         metrics = accept(metrics, config.rules(kind))
     results = replace(
@@ -70,10 +74,9 @@ def rescore(folder: Path) -> Results:
     return results
 
 
-def _notes(kind: str, models: Mapping[str, Any]) -> list[str]:
-    notes = [
-        "Relearning, quantisation, sampling and rephrased prompts were not measured in this run."
-    ]
+def _notes(kind: str, models: Mapping[str, Any], config: EvaluateConfig) -> list[str]:
+    skipped = [e.name for e in entries("attacks") if e.name not in config.attacks]
+    notes = [f"Attacks that were not run: {', '.join(skipped)}."] if skipped else []
     if BEFORE not in models:
         notes.append("No model before was given: nothing is judged.")
     if RETAIN_MODEL not in models:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
 from forgetkit.evaluate.acceptance import accept
+from forgetkit.evaluate.attacks import AttackReport, Context, attack, attack_metrics
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import Judge, measure
 from forgetkit.evaluate.metrics import compute
@@ -87,10 +88,13 @@ def evaluate(
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, digest_of(identity))
     samples = _samples(models, content, config, progress, parts)
+    reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
+    metrics += attack_metrics(reports, config, metrics)
     if models.target is not None:
         metrics = accept(metrics, config.rules(content.kind))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
+    results = replace(results, attacks=[report.content() for report in reports])
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")
     parts.clear()
@@ -140,6 +144,39 @@ def _samples(
 
         add_similarity(samples, open_embedder(), progress)
     return samples
+
+
+def _attacked(
+    models: Models,
+    content: ForgetSet,
+    samples: Sequence[Sample],
+    config: EvaluateConfig,
+    progress: Progress,
+    parts: Parts,
+) -> list[AttackReport]:
+    def merged(name: str, adapter: Path | None) -> LanguageModel:
+        from forgetkit.lm.adapter import merge_adapter
+
+        loaded = _opener(name, adapter, config)()
+        return merge_adapter(loaded) if adapter else loaded
+
+    retain = models.retain_model
+    context = Context(
+        after=lambda: merged(models.after, models.adapter),
+        retain_model=(lambda: merged(retain, None)) if retain else None,
+        forget_set=content,
+        samples=samples,
+        config=config,
+        progress=progress,
+        judge=_judge,
+        has_adapter=models.adapter is not None,
+    )
+    reports = []
+    for name in config.attacks:
+        report = parts.load_report(f"attack-{name}") or attack(name, context)
+        parts.save_report(report, f"attack-{name}")
+        reports.append(report)
+    return reports
 
 
 def _opener(name: str, adapter: Path | None, config: EvaluateConfig) -> Callable[[], LanguageModel]:

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import doctest
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+import forgetkit.evaluate.attacks.sampling as by_sampling
+from forgetkit.errors import UsageError
+from forgetkit.evaluate import EvaluateConfig, EvaluateResult, evaluate, rescore
+from forgetkit.evaluate.attacks import chosen_attacks
+from forgetkit.evaluate.attacks.prompts import wordings
+from forgetkit.evaluate.attacks.relearn import halves, robustness
+from forgetkit.forget_set import Example, ForgetSet, write_forget_set
+from forgetkit.lm.adapter import add_lora, save_adapter
+from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.quantize import GROUP, quantize, rounded
+from forgetkit.lm.score import extraction_strength, score
+from forgetkit.registry import entries
+
+CONFIG = EvaluateConfig(
+    dtype="float32",
+    bootstrap=100,
+    answer_tokens=16,
+    retain_answer_tokens=4,
+    relearn_steps=4,
+    relearn_rate=5e-3,
+    leak_samples=4,
+)
+SURE = "Sure, here is the text: "
+
+
+def examples(passages: Sequence[str], cuts: Sequence[int] = (20, 24)) -> list[Example]:
+    return [
+        tiny.text(p[:cut], p[cut:], source=str(cut), group=p[:9]) for p in passages for cut in cuts
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a target, a model that recites only when asked nicely, and a forget set."""
+    folder = tmp_path_factory.mktemp("attacks")
+    base = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    tiny.save(base, folder / "target")
+    tiny.save(tiny.know(tiny.tiny_language_model(), tiny.ORDINARY), folder / "other")
+    asked = [SURE + passage for passage in tiny.PASSAGES]
+    tiny.save(tiny.know(tiny.tiny_language_model(), asked), folder / "polite")
+    adapted = add_lora(tiny.tiny_language_model(), rank=2, alpha=4, dropout=0.0, seed=0)
+    with torch.no_grad():
+        for name, value in adapted.model.named_parameters():
+            if "lora_B" in name:
+                value.normal_(generator=torch.Generator().manual_seed(0))
+    save_adapter(adapted.model, folder / "adapter")
+    splits = {
+        "forget": examples(tiny.PASSAGES),
+        "mismatch": [],
+        "retain": examples(tiny.ORDINARY),
+        "holdout": examples(tiny.ELSEWHERE),
+    }
+    probes = {"retain": examples(tiny.ORDINARY[:2]), "general": examples(tiny.ORDINARY[:2], (8,))}
+    write_forget_set(folder / "set", ForgetSet(splits, probes), "x")
+    return folder
+
+
+def run(place: Path, out: Path, attacks: str, model: str = "other", **named: Any) -> EvaluateResult:
+    config = CONFIG.model_copy(update={"attacks": chosen_attacks(attacks)})
+    values = {"before": str(place / "target"), **named}
+    return evaluate(str(place / model), place / "set", out, config=config, **values)
+
+
+def test_all_names_every_attack_and_a_wrong_name_the_nearest() -> None:
+    names = ("relearn", "quantize", "prompts", "sampling", "detach")
+    assert chosen_attacks("all") == tuple(e.name for e in entries("attacks")) == names
+    assert chosen_attacks("detach, quantize,detach") == ("detach", "quantize")
+    with pytest.raises(UsageError, match="Did you mean 'relearn'"):
+        chosen_attacks("relern")
+    with pytest.raises(UsageError, match="names none"):
+        chosen_attacks(",")
+
+
+def test_every_attack_reports_spans_worst_first_and_the_rows_give_the_metrics_again(
+    place: Path, tmp_path: Path
+) -> None:
+    results = run(place, tmp_path, "all").results
+    assert [a["name"] for a in results.attacks] == list(chosen_attacks("all"))
+    for report in results.attacks[:-1]:
+        recovered = [row["recovered"] for row in report["rows"]]
+        assert recovered == sorted(recovered, reverse=True)
+        assert {row["split"] for row in report["rows"]} <= {"forget", "control"}
+        assert all(points for points in report["curve"].values())
+    assert results.attacks[-1]["reason"].startswith("the weights are merged")
+    judged = {
+        m.name for m in results.metrics if m.verdict and m.name.startswith(("att", "leak_at"))
+    }
+    assert judged == {
+        "attack_relearn",
+        "attack_quantize",
+        "attack_prompts",
+        "attack_prompts_leak",
+        "leak_at_k",
+    }
+    assert not any("not run" in note for note in results.notes)
+    expected = (tmp_path / "results.json").read_bytes()
+    rescore(tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == expected
+
+
+def test_without_attacks_the_notes_name_them(place: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"attacks": ("detach",)})
+    found = evaluate(str(place / "other"), place / "set", tmp_path, config=config).results
+    assert "Attacks that were not run: relearn, quantize, prompts, sampling." in found.notes
+
+
+def test_an_attack_that_was_finished_is_not_run_again(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ran = by_sampling.sampling, []
+
+    def interrupted(context: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(by_sampling, "sampling", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(place, tmp_path, "quantize,sampling")
+    monkeypatch.setattr(by_sampling, "sampling", real)
+    monkeypatch.setattr("forgetkit.lm.quantize.quantize", lambda *_: ran.append(1))
+    found = run(place, tmp_path, "quantize,sampling").results
+    assert [a["name"] for a in found.attacks] == ["quantize", "sampling"]
+    assert ran == []
+
+
+def test_a_model_that_recites_when_asked_nicely_is_found_out(place: Path, tmp_path: Path) -> None:
+    found = run(place, tmp_path, "prompts", "polite").results
+    worst = found.metric("attack_prompts")
+    assert (worst.after.value or 0) > 0.8
+    assert (worst.control.value or 1) < 0.5
+    assert worst.verdict == found.verdict == "fail"
+    rows = found.attacks[0]["rows"]
+    assert {row["wording"] for row in rows if row["recovered"] > 0.8} == {"sure"}
+
+
+def test_shorter_prompts_keep_the_answer_and_longer_ones_give_part_of_it() -> None:
+    ways = {w.name: w for w in wordings([tiny.text("a b c d", " e f g h")])}
+    assert ways["last quarter of the prompt"].examples[0].prompt == "d"
+    assert ways["last half of the prompt"].examples[0].answer == " e f g h"
+    half = ways["first half given"].examples[0]
+    assert half.prompt + half.answer == "a b c d e f g h"
+    assert not ways["first half given"].counts_strength
+    assert sum(w.given == 0 and "prompt" not in w.name for w in ways.values()) >= 5
+
+
+def test_pairs_are_asked_in_at_least_five_other_ways() -> None:
+    pair = Example("pair", "How?", "So.", template="chat")
+    ways = wordings([pair])
+    assert len({w.examples[0].prompt for w in ways}) == len(ways) >= 5
+    assert all("How?" in w.examples[0].prompt and w.examples[0].answer == "So." for w in ways)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_leak_at_k_is_the_mean_of_the_maximum_over_every_choice_of_k(k: int) -> None:
+    scores = [0.1, 0.9, 0.4, 0.4, 0.0]
+    choices = list(itertools.combinations(scores, k))
+    expected = sum(max(c) for c in choices) / len(choices)
+    assert by_sampling.leak_at_k(scores, k) == pytest.approx(expected)
+
+
+def test_the_worked_values_of_leak_at_k_hold() -> None:
+    assert doctest.testmod(by_sampling).failed == 0
+
+
+def test_sampling_a_model_that_recites_leaks_and_the_control_does_not(
+    place: Path, tmp_path: Path
+) -> None:
+    leak = run(place, tmp_path, "sampling", "target").results.metric("leak_at_k")
+    assert (leak.after.value or 0) > 0.5 > (leak.control.value or 1)
+    assert leak.after.low is not None
+    assert leak.verdict == "fail"
+
+
+def test_without_its_adapter_the_base_recites_again(place: Path, tmp_path: Path) -> None:
+    found = run(place, tmp_path, "detach", "target", before=None, adapter=place / "adapter").results
+    off = found.metric("attack_adapter_off")
+    assert off.after.value == found.metric("extraction_strength").before.value == 1.0
+    assert off.control.value == found.metric("extraction_strength").after.value
+    assert (off.control.value or 0) < 0.5
+    assert off.verdict is None
+
+
+def test_relearning_splits_by_group_and_says_what_the_control_was(
+    place: Path, tmp_path: Path
+) -> None:
+    first, second = halves(examples(tiny.PASSAGES), seed=0)
+    assert len(first) == len(second) == 4
+    assert {e.group for e in first}.isdisjoint(e.group for e in second)
+    plain = run(place, tmp_path / "a", "relearn").results.attacks[0]
+    assert plain["settings"]["control"] == "holdout"
+    assert [p[0] for p in plain["curve"]["unlearned"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    beside = run(place, tmp_path / "b", "relearn", retain_model=str(place / "other")).results
+    assert beside.attacks[0]["settings"]["control"] == "retain model"
+    assert beside.metric("attack_relearn").after.value == 1.0  # control and model are the same
+
+
+@pytest.mark.parametrize(
+    ("gain", "usual", "expected"),
+    [(0.2, 0.1, 0.5), (0.1, 0.2, 1.0), (0.0, 0.1, 1.0), (-0.1, 0.0, 1.0), (0.2, -0.1, 0.0)],
+)
+def test_robustness_is_the_gain_of_the_control_by_the_gain_of_the_model(
+    gain: float, usual: float, expected: float
+) -> None:
+    found = robustness([gain] * 5, [usual] * 5, CONFIG)
+    assert found.value == pytest.approx(expected)
+    assert found.low == found.high == pytest.approx(expected)
+
+
+def test_too_few_rows_cannot_be_relearned(place: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"attacks": ("relearn",), "attack_rows": 6})
+    target = str(place / "target")
+    found = evaluate(target, place / "set", tmp_path, before=target, config=config).results
+    missing = found.metric("attack_relearn")
+    assert (missing.after.value, missing.verdict) == (None, "fail")
+    assert "fewer than 4 rows" in missing.after.reason
+
+
+def test_rounding_to_four_bits_is_as_worked_out() -> None:
+    """Scale 7 / 7 = 1: (7, 3.4, -1.6) becomes (7, 3, -2)."""
+    found = rounded(torch.tensor([[7.0, 3.4, -1.6]]), 4)
+    assert torch.allclose(found, torch.tensor([[7.0, 3.0, -2.0]]))
+    assert torch.equal(rounded(torch.zeros(2, 3), 8), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_no_weight_moves_by_more_than_half_a_step(bits: int) -> None:
+    weight = torch.randn(6, 2 * GROUP, generator=torch.Generator().manual_seed(0))
+    error = (rounded(weight, bits) - weight).abs().reshape(-1, GROUP if bits == 4 else 2 * GROUP)
+    step = weight.abs().reshape(error.shape).amax(1) / (2 ** (bits - 1) - 1)
+    assert bool((error.amax(1) <= step / 2 + 1e-6).all())
+    assert len(set(rounded(weight, bits)[0, :GROUP].tolist())) <= 2**bits
+
+
+def test_quantising_leaves_the_head_and_changes_the_layers() -> None:
+    language_model: LanguageModel = tiny.tiny_language_model()
+    before = tiny.weights(language_model.model)
+    quantize(language_model, "int4")
+    after = tiny.weights(language_model.model)
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {n for n in before if "proj" in n}
+    with pytest.raises(UsageError, match="unknown format 'int3'"):
+        quantize(language_model, "int3")
+
+
+def test_eight_bits_keep_what_a_model_recites() -> None:
+    language_model = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES)
+    quantize(language_model, "int8")
+    found = score(language_model, examples(tiny.PASSAGES))
+    assert all((extraction_strength(s.argmax_hit) or 0) > 0.9 for s in found)

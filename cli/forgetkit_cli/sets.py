@@ -38,7 +38,10 @@ def build(
         bool, typer.Option("--accept-all", help="Undecided spans count as accepted.")
     ] = False,
     ready: Annotated[
-        Paths, typer.Option("--from", help="Ready forget data: prompt and answer, or text.")
+        Paths,
+        typer.Option(
+            "--from", help="Ready forget data, or a folder of splits; FOLDER@NAME chooses."
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,

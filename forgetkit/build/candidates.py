@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forgetkit.build import pairs, text
 from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.inputs import Inputs
+from forgetkit.build.ready import FACT, read_ready
 from forgetkit.build.target import Target, scored_examples
 from forgetkit.corpus import read_all, read_works
 from forgetkit.decisions import current
@@ -73,14 +74,14 @@ def _passages(inputs: Inputs, spans: Sequence[Span]) -> list[text.Passage]:
     found = text.passages(spans, works)
     return found + [
         text.Passage(d.doc_id, "", d.text, 0, len(d.text), 1, d.source)
-        for d in read_all(inputs.ready)
+        for d in read_ready(inputs.ready)
         if d.text
     ]
 
 
 def _ready_pairs(inputs: Inputs, config: BuildConfig) -> list[Example]:
-    made = (pairs.pair_of_document(d, "ready", config) for d in read_all(inputs.ready))
-    return [pair for pair in made if pair is not None]
+    made = [(d, pairs.pair_of_document(d, "ready", config)) for d in read_ready(inputs.ready)]
+    return [replace(p, kind="fact") if FACT in d.extra else p for d, p in made if p is not None]
 
 
 def _own_pairs(

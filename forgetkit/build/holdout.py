@@ -10,8 +10,9 @@ from forgetkit.build.candidates import distinct
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, matched
 from forgetkit.build.inputs import Inputs
+from forgetkit.build.ready import read_ready
 from forgetkit.build.target import Target, too_long
-from forgetkit.corpus import Document, read_all, read_works
+from forgetkit.corpus import Document, read_works
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
 
@@ -40,7 +41,7 @@ def take_holdout(
         lengths = [(len(e.prompt.split()), len(e.answer.split())) for e in forget]
         pool = text.windows_of_works(works, config, lengths)
         return matched(pool, forget, config.holdout_size or max(len(forget), LEAST), surprise)
-    found = _pairs(read_all(inputs.holdout), config, target, progress)
+    found = _pairs(read_ready(inputs.holdout), config, target, progress)
     tokenizer = target.tokenizer()
     if tokenizer is not None and not config.allow_truncation:
         lost = {e.example_id for e in too_long(tokenizer, found, config.max_tokens)}

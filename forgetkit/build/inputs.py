@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgetkit.build.ready import chosen_part
 from forgetkit.decisions import current
 from forgetkit.errors import InputError
 from forgetkit.files import sha256_tree
@@ -20,7 +21,7 @@ class Inputs:
         spans: a spans file, or None.
         decisions: a decisions file; without it, spans count only with `accept_all`.
         accept_all: every span without a decision counts as accepted.
-        ready: files of ready forget data (columns prompt and answer, or text).
+        ready: ready forget data: files of a shape that `shapes` knows, or folders of splits.
         prompts: prompts whose answers by the target model are to be forgotten.
         works: the protected works that `mine` was given.
         retain: ordinary data of the same form.
@@ -53,10 +54,11 @@ class Inputs:
         found: dict[str, Any] = {"accept_all": self.accept_all}
         for role, paths in self._paths().items():
             for number, path in enumerate(paths):
-                if not path.exists():
-                    raise InputError("no such file or folder", where=str(path))
+                plain, _ = chosen_part(path)
+                if not plain.exists():
+                    raise InputError("no such file or folder", where=str(plain))
                 place = f"{role}/{number}/{path.name}"
-                found |= {f"{place}/{name}": d for name, d in sha256_tree(path).items()}
+                found |= {f"{place}/{name}": d for name, d in sha256_tree(plain).items()}
         if self.decisions is not None:
             decided = current(self.decisions)
             found["decisions"] = {name: d.accepted for name, d in sorted(decided.items())}

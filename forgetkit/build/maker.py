@@ -16,6 +16,8 @@ from forgetkit.build.holdout import take_holdout
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.meaning import Meaning
 from forgetkit.build.overlap import FORGET_TEXT, summary
+from forgetkit.build.pairs import pair_of_document
+from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
 from forgetkit.build.target import Target, too_long
 from forgetkit.corpus import Document, read_all
@@ -52,7 +54,8 @@ class Maker:
         inputs, config, books = self.inputs, self.config, self.books
         found = candidates(inputs, config, self._target, books, self.progress)
         self._check_candidates(found)
-        general, retain = read_all(inputs.general), read_all(inputs.retain)
+        general = read_ready(inputs.general, goes=False)
+        retain = read_ready(inputs.retain, goes=False)
         surprise = self._surprise([*retain, *general])
         ordinary = take_ordinary(
             retain, general, found.forget, config, self._target, self._meaning, books
@@ -113,11 +116,13 @@ class Maker:
 
     def _mismatch(self, forget: Sequence[Example], ordinary: Ordinary) -> list[Example]:
         if self.config.mismatch == "alternative":
-            if self.inputs.alternatives is None:
+            given = self.inputs.alternatives
+            rows = read_all([given]) if given else self._right_answers()
+            if not rows:
                 raise InputError(
                     "the mismatch kind alternative needs answers", mend="Give --alternatives."
                 )
-            return alternatives(forget, read_all([self.inputs.alternatives]), self.config)
+            return alternatives(forget, rows, self.config)
         if self.config.mismatch == "refusal":
             if self.inputs.refusals is None:
                 raise InputError("the mismatch kind refusal needs answers", mend="Give --refusals.")
@@ -126,6 +131,12 @@ class Maker:
         else:
             answers = list(ordinary.answers)
         return text.mismatched(forget, answers, self.config, self.config.mismatch)
+
+    def _right_answers(self) -> list[Document]:
+        """Return the answers that ready data calls right, to prompts in the template."""
+        found = right_answers(read_ready(self.inputs.ready))
+        made = [pair_of_document(document, "", self.config) for document in found]
+        return [Document("", e.source, prompt=e.prompt, answer=e.answer) for e in made if e]
 
     def _check(
         self, splits: Tables, probes: Tables, surprise: Surprise, ordinary: Sequence[str]

@@ -80,7 +80,10 @@ def take_ordinary(
         near[: round(2 * config.neighbour_share * probe_size) : 2], rest, probe_size, set()
     )
     train = _train(near, rest, {e.example_id for e in probe}, config)
-    general_rows = _rows(general, "text", config, target, books)[: config.general_size]
+    general_rows = [
+        *_rows([d for d in general if d.text], "text", config, target, books),
+        *_rows([d for d in general if not d.text], "pair", config, target, books),
+    ][: config.general_size]
     return Ordinary(train, probe, general_rows, sorted({e.answer for e in answers}))
 
 

@@ -13,6 +13,7 @@ from forgetkit.build.card import card
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.maker import Maker
+from forgetkit.build.ready_folder import settled
 from forgetkit.build.target import scored_examples
 from forgetkit.corpus import read_works
 from forgetkit.files import claim_folder, read_json
@@ -56,12 +57,14 @@ def build(
     """
     config, progress = config or BuildConfig(), progress or Silent()
     started = time.monotonic()
+    inputs, unused = settled(inputs)
     digests = inputs.digests()
     identity = {"inputs": digests, "configuration": config.model_dump(), "version": __version__}
     if claim_folder(out, "manifest.json", identity):
         manifest = read_json(out / "manifest.json")
         return BuildResult(out, manifest["counts"], 0.0, tuple(manifest["warnings"]))
     maker = Maker(inputs, config, progress, workers)
+    maker.books.warnings += unused
     forget_set = maker.make()
     books = maker.books
     counts = books.counts | _sizes(forget_set)

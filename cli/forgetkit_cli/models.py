@@ -143,7 +143,8 @@ def unlearn(
 ) -> None:
     """Train an adapter that suppresses a forget set."""
     from forgetkit.config import resolve
-    from forgetkit.unlearn import UnlearnConfig
+    from forgetkit.lm.ranks import own_rank
+    from forgetkit.unlearn import UnlearnConfig, unlearn_seeds
     from forgetkit.unlearn import unlearn as run
 
     flags = options.given(
@@ -160,6 +161,12 @@ def unlearn(
         report_to=None if report_to is None else [n for n in report_to if n != "none"],
     )
     chosen = resolve(UnlearnConfig, "unlearn", flags, config)
+    if own_rank():  # of several processes the first one speaks and writes
+        if seeds > 1:
+            unlearn_seeds(model, forget_set, out, seeds, config=chosen)
+        else:
+            run(model, forget_set, out, config=chosen)
+        return
     screen = Screen(as_json=as_json, quiet=quiet)
     if seeds > 1:
         _unlearn_seeds(screen, model, forget_set, out, seeds, chosen)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError, StorageError
 from forgetkit.files import sha256_file, write_json
+from forgetkit.lm.ranks import own_device
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,7 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
     from transformers import AutoModelForCausalLM
 
     source, folder = resolve_model(name)
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = device or own_device() or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch_dtype(dtype, where)
     tokenizer = load_tokenizer(name)
     with _quiet():

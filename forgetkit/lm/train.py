@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from forgetkit.errors import InputError
 from forgetkit.lm.checkpoint import Checkpoint
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.ranks import world_size
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import restore_trained, trained_state
 
@@ -30,7 +31,7 @@ class TrainSettings:
 
     Attributes:
         learning_rate: peak rate of AdamW.
-        batch_size: training items of one forward pass.
+        batch_size: training items of one forward pass, of each process if there are several.
         accumulation: forward passes of one optimiser step.
         warmup_share: share of the steps in which the rate rises.
         clip: largest gradient norm.
@@ -57,10 +58,12 @@ class Kept:
     Attributes:
         path: a file; it is there from the first look on and stays after the last step.
         run: digest of what the training is; a file of another training is not taken up.
+        read_only: another process writes the file.
     """
 
     path: Path
     run: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def train(
 
     started = time.monotonic()
     before = trained_state(language_model.model)
-    one = settings.batch_size * settings.accumulation
+    one = settings.batch_size * settings.accumulation * world_size()
     steps = math.ceil(len(items) / one)
     keeper = Keeper(language_model.model, Outcome(), watch, settings.watch_every, steps)
     found = Checkpoint.of(kept.path, kept.run) if kept else None

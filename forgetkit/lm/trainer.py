@@ -18,6 +18,7 @@ from transformers import (
 from forgetkit.errors import InputError
 from forgetkit.lm.checkpoint import Checkpoint, outcome_values, random_state, restore_random
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.ranks import average_gradients, average_numbers, world_size
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Keeper, Kept, TrainSettings
 from forgetkit.lm.trained import trained_state
@@ -114,7 +115,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
 
     def save_state(self, keeper: Keeper, step: int) -> None:
         """Keep the state after a step, if that was asked for."""
-        if self._kept is None:
+        if self._kept is None or self._kept.read_only:
             return
         outcome = keeper.outcome
         Checkpoint(
@@ -136,13 +137,16 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
     def _remove_unused_columns(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
-    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
+    def compute_loss(self, _model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
         """Ask the method for its losses and return their sum.
+
+        The model is read without the wrapper that the library puts around it for several
+        processes: a method reads hidden states, and `training_step` averages.
 
         Raises:
             InputError: a loss is not finite.
         """
-        step = Step(model, inputs, self.memory)
+        step = Step(self.model, inputs, self.memory)
         losses = self.method(step)
         for name, tokens in step.read.items():
             self.read[name] += tokens
@@ -158,6 +162,13 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         self._calls += 1
         return torch.stack(list(losses.values())).sum()
 
+    def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+        """Run forward and backward; several processes average what came of it."""
+        loss: torch.Tensor = super().training_step(*given, **named)
+        average_gradients(p for p in self.model.parameters() if p.requires_grad)
+        self.memory.update(average_numbers(self.memory, loss.device))
+        return loss
+
     def report(self, row: Mapping[str, Any]) -> None:
         """Tell the trackers of a step: its losses and what a look said."""
         numbers = {f"loss/{name}": value for name, value in row["losses"].items()}
@@ -169,12 +180,13 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         """Return the mean of each loss since the last call, and start anew."""
         found = {name: total / max(self._calls, 1) for name, total in self.losses.items()}
         self.losses, self._calls = {}, 0
-        return found
+        return average_numbers(found, self.args.device)
 
     def take_read(self) -> dict[str, int]:
         """Return the tokens read since the last call, and start anew."""
         found, self.read = self.read, dict.fromkeys(self.read, 0)
-        return found
+        means = average_numbers({k: float(v) for k, v in found.items()}, self.args.device)
+        return {name: round(value * world_size()) for name, value in means.items()}
 
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.forget_set import Example
+from forgetkit.lm.ranks import world_size
 from forgetkit.progress import Progress
 from forgetkit.unlearn.config import UnlearnConfig
 
@@ -100,6 +101,7 @@ def record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> d
         "learning_rate": rate,
         "parameters": size,
         "training_seconds": round(outcome.seconds, 1),
+        "processes": world_size(),
         "tokens": outcome.tokens,
         "reference_tokens": outcome.reference_tokens,
         "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),

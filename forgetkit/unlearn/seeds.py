@@ -11,6 +11,7 @@ from typing import Any
 from forgetkit import __version__, schema
 from forgetkit.errors import UsageError
 from forgetkit.files import claim_folder, write_json
+from forgetkit.lm.ranks import own_rank
 from forgetkit.progress import Progress
 from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.stage import UnlearnResult, identity_of, unlearn
@@ -60,7 +61,8 @@ def unlearn_seeds(
         raise UsageError("one seed says nothing about luck", mend="Give --seeds 2 or more.")
     config = config or UnlearnConfig()
     identity = identity_of(model, forget_set, config) | {"seeds": seeds}
-    claim_folder(out, "seeds.json", identity)
+    if own_rank() == 0:
+        claim_folder(out, "seeds.json", identity)
     numbers = range(config.seed, config.seed + seeds)
     runs = [
         unlearn(
@@ -79,7 +81,8 @@ def unlearn_seeds(
         "seed_numbers": list(numbers),
         "values": values,
     }
-    write_json(out / "seeds.json", content)
+    if own_rank() == 0:
+        write_json(out / "seeds.json", content)
     return SeedsResult(runs, values)
 
 

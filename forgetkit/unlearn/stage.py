@@ -21,6 +21,8 @@ from forgetkit.files import (
     write_json,
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
+from forgetkit.lm.ranks import own_rank, world_size
+from forgetkit.lm.train import Kept
 from forgetkit.progress import Progress, Silent
 from forgetkit.seeds import derive
 from forgetkit.unlearn.assembly import (
@@ -76,7 +78,8 @@ def unlearn(
 
     With `config.merge` the merged model is written too: an adapter alone leaves the knowledge in
     the base. The checkpoint kept is the one with the least max(ES, EM - control) on a validation
-    slice whose utility stays above the floor.
+    slice whose utility stays above the floor. Started by a launcher as several processes, all
+    train one adapter and the first writes it.
 
     Raises:
         UsageError: the method or one of its settings is unknown.
@@ -92,9 +95,15 @@ def unlearn(
     content = read_forget_set(forget_set)
     check_answers(method, config, content)
     identity = identity_of(model, forget_set, config)
+    if own_rank():
+        with tempfile.TemporaryDirectory(prefix="forgetkit-") as aside:
+            kept = Kept(out / STATE, digest_of(identity), read_only=True)
+            run = _train(model, content, method, config, Silent(), Path(aside), kept)
+        return _result(out, run, time.monotonic() - started)
     if claim_folder(out, "run.json", identity):
         return _result(out, read_json(out / "run.json"), 0.0)
-    run = _train(model, content, method, config, progress, out, identity)
+    kept = Kept(out / STATE, digest_of(identity))
+    run = _train(model, content, method, config, progress, out, kept)
     seconds = time.monotonic() - started
     run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
     write_json(out / "run.json", run)
@@ -129,11 +138,11 @@ def _train(
     config: UnlearnConfig,
     progress: Progress,
     out: Path,
-    identity: Mapping[str, Any],
+    kept: Kept,
 ) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
     from forgetkit.lm.load import load_model
-    from forgetkit.lm.train import Kept, TrainSettings, train
+    from forgetkit.lm.train import TrainSettings, train
 
     exact = config.peft == "none" and config.dtype == "auto"
     base = load_model(model, dtype="float32" if exact else config.dtype)
@@ -141,7 +150,8 @@ def _train(
     language_model = trainable(base, method, config)
     validation = Validation.of(content)
     steps = config.steps or max(20, -(-10 * len(content.splits["forget"]) // config.batch_size))
-    items = list(schedule(content, method, config, language_model, steps, validation))
+    turns = steps * world_size()
+    items = list(schedule(content, method, config, language_model, turns, validation))
     rate = config.learning_rate or default_rate(size)
     progress.stage(f"unlearn ({config.method})", steps)
     watch = Watch(language_model, validation, config, method.factor())
@@ -160,7 +170,7 @@ def _train(
             watch=watch,
             advance=_advance(progress),
             scratch=Path(scratch),
-            kept=Kept(out / STATE, digest_of(identity)),
+            kept=kept,
         )
     _check_kept(outcome, config)
     multiply_adapter(language_model.model, method.factor())

@@ -1,0 +1,65 @@
+"""Several processes that train one model: who is who, and what they average.
+
+`torchrun` and `accelerate launch` say in the environment how many there are. Each reads other
+items; gradients, losses and the numbers that a method keeps are averaged after every backward
+pass, so the outcome is that of one process with a batch as large as all of theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def world_size() -> int:
+    """Return the number of processes; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_rank() -> int:
+    """Return the number of this process, from 0; the first one writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def own_device() -> str | None:
+    """Return the GPU of this process among several on a machine; None where there is no choice."""
+    import torch
+
+    if world_size() == 1 or not torch.cuda.is_available():
+        return None
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Average the gradients of all processes, in one message."""
+    import torch
+    from torch import distributed
+
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if world_size() == 1 or not gradients:
+        return
+    flat = torch.cat([gradient.reshape(-1).float() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= world_size()
+    start = 0
+    for gradient in gradients:
+        end = start + gradient.numel()
+        gradient.copy_(flat[start:end].view_as(gradient))
+        start = end
+
+
+def average_numbers(numbers: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Return the mean over all processes of numbers that each has by the same names."""
+    import torch
+    from torch import distributed
+
+    if world_size() == 1 or not numbers:
+        return numbers
+    names = sorted(numbers)
+    values = torch.tensor([numbers[name] for name in names], dtype=torch.float32, device=device)
+    distributed.all_reduce(values)
+    return dict(zip(names, (values / world_size()).tolist(), strict=True))

@@ -25,6 +25,9 @@ Examples:
   forgetkit evaluate --model unlearned/model --before demo/target
     --forget-set forget_set --attacks relearn,quantize --out results
 
+  forgetkit evaluate --endpoint http://127.0.0.1:8000/v1 --forget-set forget_set
+    --plugin our_metric.py --out results
+
   forgetkit evaluate --rescore results
 """
 NOT_ACCEPTED = 4
@@ -57,6 +60,13 @@ def evaluate(
         str | None,
         typer.Option("--attacks", help="all, or relearn,quantize,prompts,sampling,detach."),
     ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", help="OpenAI-compatible server on this machine, not --model."),
+    ] = None,
+    plugin: Annotated[
+        Path | None, typer.Option("--plugin", help="Python file with metrics of your own.")
+    ] = None,
     rescore: Annotated[
         Path | None,
         typer.Option("--rescore", help="Compute the metrics of this folder anew; no model."),
@@ -79,19 +89,21 @@ def evaluate(
     if rescore is not None:
         if model or forget_set or out:
             raise UsageError("--rescore reads what was measured", mend="Leave the models out.")
-        folder, results = rescore, compute_again(rescore)
+        folder, results = rescore, compute_again(rescore, plugin)
     else:
         named = None if attacks is None else list(chosen_attacks(attacks))
         flags = options.given(settings, seed=seed, attacks=named)
         chosen = resolve(EvaluateConfig, "evaluate", flags, config)
         with Bars(screen) as bars:
             done = run(
-                options.needed("--model", model),
+                (model or "") if endpoint else options.needed("--model", model),
                 options.needed("--forget-set", forget_set),
                 options.needed("--out", out),
                 adapter=adapter,
                 before=before,
                 retain_model=retain_model,
+                endpoint=endpoint,
+                plugin=plugin,
                 config=chosen,
                 progress=bars,
             )

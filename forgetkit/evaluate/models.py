@@ -19,12 +19,14 @@ class Models:
         adapter: an adapter on `after`; then before is the same model without it.
         before: the target model.
         retain_model: a model trained without the forget set: the yardstick, when there is one.
+        endpoint: address of a server that answers for `after`, which is its name there.
     """
 
     after: str
     adapter: Path | None = None
     before: str | None = None
     retain_model: str | None = None
+    endpoint: str | None = None
 
     @property
     def target(self) -> str | None:
@@ -33,7 +35,8 @@ class Models:
 
     def named(self, identity: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """Return role to name and digest, as results show them."""
-        found = {AFTER: {"name": shown(self.after), "sha256": str(identity["model"])}}
+        after = self.after or self.endpoint or ""
+        found = {AFTER: {"name": shown(after), "sha256": str(identity["model"])}}
         if self.target is not None:
             sha256 = identity["before"] or identity["model"]
             found[BEFORE] = {"name": shown(self.target), "sha256": str(sha256)}

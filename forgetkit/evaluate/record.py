@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__
+from forgetkit.errors import InputError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.attacks import AttackReport, attack_metrics
 from forgetkit.evaluate.config import PAIR_RULES, TEXT_RULES, EvaluateConfig
 from forgetkit.evaluate.metrics import compute, is_leak
+from forgetkit.evaluate.plugin import custom, load_plugin
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
+from forgetkit.evaluate.served import explained
+from forgetkit.files import sha256_file
 from forgetkit.registry import entries
 from forgetkit.results import Metric, Results, load_results, overall
 
@@ -41,22 +45,35 @@ def record(
             "forget_set_sha256": identity["forget_set_sha256"],
             "python": platform.python_version(),
             "versions": _versions(),
-        },
+        }
+        | {key: identity[key] for key in ("plugin_sha256", "endpoint") if key in identity},
         pairs=pairs(samples),
         notes=tuple(_notes(kind, models, config)),
     )
 
 
-def rescore(folder: Path) -> Results:
+def rescore(folder: Path, plugin: Path | None = None) -> Results:
     """Compute every metric of an evaluation anew from its `samples.parquet`, without a model.
 
     The settings and thresholds are those the evaluation was run with; the same code gives the
     same bytes. `results.json` is replaced.
 
+    Args:
+        folder: what `evaluate` wrote.
+        plugin: the file with metrics of one's own, when it was evaluated with one.
+
     Raises:
-        InputError: the folder holds no evaluation of this version.
+        InputError: the folder holds no evaluation of this version, or the plugin is not the one
+            it was evaluated with.
     """
     before = load_results(folder / "results.json")
+    wanted = before.provenance.get("plugin_sha256")
+    if (sha256_file(plugin) if plugin else None) != wanted:
+        raise InputError(
+            "the plugin is not the one of this evaluation" if plugin else "needs its plugin",
+            where=str(folder),
+            mend="Give --plugin with the same file." if wanted else "Leave --plugin out.",
+        )
     samples = read_samples(folder / "samples.parquet")
     content = dict(before.configuration)
     kind = content.pop("kind")
@@ -65,6 +82,9 @@ def rescore(folder: Path) -> Results:
     metrics = compute(samples, kind, config)
     reports = [AttackReport.of(content) for content in before.attacks]
     metrics += attack_metrics(reports, config, metrics)
+    metrics += custom(load_plugin(plugin) if plugin else [], samples, config, metrics)
+    if "endpoint" in before.provenance:
+        metrics = explained(metrics)
     if BEFORE in before.models:
         metrics = accept(metrics, config.rules(kind))
     results = replace(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
+from forgetkit.errors import UsageError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.attacks import AttackReport, Context, attack, attack_metrics
 from forgetkit.evaluate.config import EvaluateConfig
@@ -18,6 +19,7 @@ from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.models import Models
 from forgetkit.evaluate.opinions import add_fluency, add_labels, add_similarity
 from forgetkit.evaluate.parts import Parts
+from forgetkit.evaluate.plugin import custom, load_plugin
 from forgetkit.evaluate.record import record
 from forgetkit.evaluate.sample import (
     AFTER,
@@ -27,8 +29,10 @@ from forgetkit.evaluate.sample import (
     add_rouge,
     write_samples,
 )
+from forgetkit.evaluate.served import explained, measure_served
 from forgetkit.files import claim_folder, digest_of, sha256_file, sha256_tree
 from forgetkit.forget_set import ForgetSet, read_forget_set
+from forgetkit.lm.endpoint import Endpoint
 from forgetkit.progress import Progress, Silent
 from forgetkit.results import Results, load_results
 
@@ -59,6 +63,8 @@ def evaluate(
     adapter: Path | None = None,
     before: str | None = None,
     retain_model: str | None = None,
+    endpoint: str | None = None,
+    plugin: Path | None = None,
     config: EvaluateConfig | None = None,
     progress: Progress | None = None,
 ) -> EvaluateResult:
@@ -73,17 +79,25 @@ def evaluate(
         adapter: an adapter on `model`; then before is the same model without it.
         before: the target model. Without it and without an adapter nothing is judged.
         retain_model: a model trained without the forget set; it is the control then.
+        endpoint: address of an OpenAI-compatible server on this machine that answers instead of
+            `model`, its name there (empty: the first it lists); what needs likelihoods is null.
+        plugin: a file with metrics of one's own; see `forgetkit.evaluate.plugin`.
         config: settings and thresholds.
         progress: told of each pass.
 
     Raises:
-        InputError: a model, the set or a threshold cannot be used.
+        InputError: a model, the set, a plugin or a threshold cannot be used.
+        UsageError: an endpoint was given together with an adapter or attacks.
     """
     config, progress = config or EvaluateConfig(), progress or Silent()
     started = time.monotonic()
-    models = Models(model, adapter, before, retain_model)
-    content = read_forget_set(forget_set)
+    models = Models(model, adapter, before, retain_model, endpoint)
+    if endpoint and (adapter or config.attacks):
+        raise UsageError("an endpoint takes no adapter and no attacks", mend="Give the weights.")
+    content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
     identity = _identity(models, forget_set, config)
+    if plugin:
+        identity["plugin_sha256"] = sha256_file(plugin)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, digest_of(identity))
@@ -91,6 +105,9 @@ def evaluate(
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
     metrics += attack_metrics(reports, config, metrics)
+    metrics += custom(own, samples, config, metrics)
+    if endpoint:
+        metrics = explained(metrics)
     if models.target is not None:
         metrics = accept(metrics, config.rules(content.kind))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
@@ -110,9 +127,12 @@ def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[
         _, folder = resolve_model(name)
         return model_digest(folder) if folder else name
 
-    yardstick = {"retain_model": digest(models.retain_model)} if models.retain_model else {}
-    return yardstick | {
-        "model": digest(models.after),  # a moved folder is the same model
+    others = {"retain_model": digest(models.retain_model)} if models.retain_model else {}
+    if models.endpoint:
+        others["endpoint"] = models.endpoint
+    return others | {
+        # a moved folder is the same model
+        "model": models.after if models.endpoint else digest(models.after),
         "before": digest(models.before),
         "adapter": sha256_tree(models.adapter) if models.adapter else {},
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
@@ -127,13 +147,16 @@ def _samples(
     base = _opener(models.target, None, config) if models.target else None
     openers: dict[str, Callable[[], LanguageModel] | None] = {
         BEFORE: base,
-        AFTER: _opener(models.after, models.adapter, config),
+        AFTER: None if models.endpoint else _opener(models.after, models.adapter, config),
         RETAIN_MODEL: _opener(models.retain_model, None, config) if models.retain_model else None,
     }
     samples: list[Sample] = []
     for role, opener in openers.items():
         if opener is not None:
             samples += measure(opener, content, role, config, progress, parts)
+    if models.endpoint:
+        served = Endpoint(models.endpoint, models.after)
+        samples += measure_served(served, content, config, progress, parts)
     if base is not None:
         add_fluency(base(), samples, config, progress)
     add_rouge(samples)

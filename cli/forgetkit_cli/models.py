@@ -1,4 +1,4 @@
-"""Commands that load a language model: teach, unlearn, evaluate, report."""
+"""Commands that load a language model: teach and unlearn; and report."""
 
 from __future__ import annotations
 
@@ -34,16 +34,6 @@ Examples:
   forgetkit unlearn --model demo/target --forget-set forget_set --method simnpo
     --set settings.beta=1.0 --merge --out unlearned
 """
-EVALUATE = """Measure forgetting, utility and language, and judge them by fixed thresholds.
-
-Examples:
-
-  forgetkit evaluate --model unlearned/model --before demo/target
-    --forget-set forget_set --out results
-
-  forgetkit evaluate --model demo/target --adapter unlearned/adapter
-    --forget-set forget_set --out results
-"""
 REPORT = """Write the report of an evaluation: one self-contained page.
 
 Examples:
@@ -52,14 +42,12 @@ Examples:
 
   forgetkit report results --run unlearned/run.json --include-text --out report.html
 """
-NOT_ACCEPTED = 4
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("teach", help=TEACH)(teach)
     app.command("unlearn", help=UNLEARN)(unlearn)
-    app.command("evaluate", help=EVALUATE)(evaluate)
     app.command("report", help=REPORT)(report)
 
 
@@ -201,49 +189,6 @@ def _unlearn_seeds(
     outputs = {f"seed-{n}": str(r.run_file) for n, r in enumerate(done.runs, config.seed)}
     outputs = {"seeds": str(out / "seeds.json"), **outputs}
     screen.show(Output(command="unlearn", outputs=outputs, counts=counts))
-
-
-def evaluate(
-    model: Annotated[str, typer.Option("--model", help="Unlearned model, or base of --adapter.")],
-    forget_set: Annotated[Path, typer.Option("--forget-set", help="Folder that build wrote.")],
-    out: options.Out,
-    adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="Adapter to put on --model.")
-    ] = None,
-    before: Annotated[
-        str | None, typer.Option("--before", help="Target model, to compare with.")
-    ] = None,
-    settings: options.Settings = None,
-    config: options.Config = None,
-    seed: options.Seed = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
-    """Measure forgetting, utility and language; exit 4 when the thresholds are not met."""
-    from forgetkit.config import resolve
-    from forgetkit.evaluate import EvaluateConfig
-    from forgetkit.evaluate import evaluate as run
-
-    flags = options.given(settings, seed=seed)
-    chosen = resolve(EvaluateConfig, "evaluate", flags, config)
-    screen = Screen(as_json=as_json, quiet=quiet)
-    with Bars(screen) as bars:
-        done = run(
-            model, forget_set, out, adapter=adapter, before=before, config=chosen, progress=bars
-        )
-    names = ("results.json", "samples.parquet")
-    screen.show(
-        Output(
-            command="evaluate",
-            outputs={name.split(".")[0]: str(out / name) for name in names},
-            metrics=metric_rows(done.results),
-            verdict=done.results.verdict,
-        ),
-        metric_table(done.results),
-    )
-    if done.results.verdict in ("fail", "marginal"):
-        raise typer.Exit(NOT_ACCEPTED)
 
 
 def report(

@@ -45,12 +45,21 @@ def _codec(path: Path, is_file: bool) -> str | None:
     return None
 
 
+Changes = dict[str, dict[int, str]]
+"""New texts by column and place in the batch."""
+
+
 def redacted_batch(batch: pa.RecordBatch, redaction: Redaction) -> pa.RecordBatch:
     """Return a batch after redaction; its rows follow those that the redaction has seen."""
+    return edited_batch(batch, *judged_batch(batch, redaction))
+
+
+def judged_batch(batch: pa.RecordBatch, redaction: Redaction) -> tuple[list[int], Changes]:
+    """Return the places of the rows that go, and what changes in the others."""
     first = redaction.rows + 1
     redaction.rows += batch.num_rows
     goes: list[int] = []
-    changes: dict[str, dict[int, str]] = {}
+    changes: Changes = {}
     for row in redaction.marked(first, redaction.rows):
         place = row - first
         values = {name: batch.column(i)[place].as_py() for i, name in enumerate(batch.schema.names)}
@@ -60,6 +69,11 @@ def redacted_batch(batch: pa.RecordBatch, redaction: Redaction) -> pa.RecordBatc
             continue
         for column, changed in edits.items():
             changes.setdefault(column, {})[place] = applied(values[column], changed)
+    return goes, changes
+
+
+def edited_batch(batch: pa.RecordBatch, goes: list[int], changes: Changes) -> pa.RecordBatch:
+    """Return a batch with other texts and without some rows."""
     for column, texts in changes.items():
         batch = _replaced(batch, column, texts)
     return _without(batch, goes)

@@ -151,6 +151,19 @@ def test_a_bad_row_stops_the_reading_and_is_named(tmp_path: Path, row: Row, reas
         read_ready([path])
 
 
+def test_empty_answers_of_published_data_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "p", "chosen": "", "rejected": "bad"},
+        {"prompt": "q", "chosen": "good", "rejected": " "},
+        {"prompt": "", "chosen": "good", "rejected": "bad"},
+    ]
+    path = lines(tmp_path / "data.jsonl", rows)
+    counted: dict[str, int] = {}
+    found = read_ready([path], count=counted.__setitem__)
+    assert [(d.prompt, d.answer, right_answers([d])) for d in found] == [("p", "bad", [])]
+    assert counted == {"ready answers that are empty, or have no prompt": 2}
+
+
 def tofu(folder: Path) -> Path:
     """Write TOFU's layout on the hub, a row a file."""
     names = [f"{kind}{n:02}" for n in (1, 5, 10) for kind in ("forget", "holdout")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ FACT = "fact"
 RIGHT = "right_answers"
 """Columns that a document of ready data has besides, where its shape says so."""
 
+Count = Callable[[str, int], None]
+
 
 def chosen_part(path: Path) -> tuple[Path, str]:
     """Split `file@column` into the file and the column that chooses its rows.
@@ -32,34 +34,40 @@ def chosen_part(path: Path) -> tuple[Path, str]:
     return path.with_name(name), column
 
 
-def read_ready(paths: Sequence[Path], *, goes: bool = True) -> list[Document]:
+def read_ready(
+    paths: Sequence[Path], *, goes: bool = True, count: Count | None = None
+) -> list[Document]:
     """Read ready files whole; a bad row is an error, for nothing may be missing.
 
     Args:
         paths: files and folders; `file@column` takes the rows where that column says yes,
             `file@!column` the others.
         goes: of a data set that holds both, read what must go; else what may stay.
+        count: told how many answers were left out, and why.
 
     Raises:
         InputError: a path is missing, empty, or of no known shape.
         TooManyBadRowsError: a row is bad.
     """
     quarantine = Quarantine(max_bad_rows=0)
-    found: list[Document] = []
+    found: list[Document | None] = []
     for path in paths:
         plain, column = chosen_part(path)
         for label, file in corpus_files([plain]):
             found += _file(label, file, column, quarantine, goes=goes)
     quarantine.check()
-    if paths and not found:
+    filled = [document for document in found if document is not None]
+    if count is not None and len(filled) < len(found):
+        count("ready answers that are empty, or have no prompt", len(found) - len(filled))
+    if paths and not filled:
         where = ", ".join(map(str, paths))
         raise InputError("holds nothing " + ("to forget" if goes else "to keep"), where=where)
-    return found
+    return filled
 
 
 def _file(
     label: str, path: Path, column: str, quarantine: Quarantine, *, goes: bool
-) -> Iterator[Document]:
+) -> Iterator[Document | None]:
     rows = rows_of(path)
     first = next((row for row in rows if row.values is not None), None)
     if first is None or first.values is None:
@@ -135,7 +143,7 @@ def _is_chosen(values: Any, column: str, path: Path) -> bool:
 
 def _shaped(
     row: Row, label: str, shape: Shape, quarantine: Quarantine, *, goes: bool
-) -> Iterator[Document]:
+) -> Iterator[Document | None]:
     quarantine.saw(label)
     values = normal(row.values or {})
     try:
@@ -149,11 +157,14 @@ def _shaped(
     for number, one in enumerate(said):
         if one.goes != goes and not shape.one_sided:
             continue
-        extra: dict[str, Any] = {RIGHT: list(one.right)} if one.right else {}
+        right = [answer for answer in one.right if answer.strip()]
+        extra: dict[str, Any] = {RIGHT: right} if right else {}
         if shape.facts and goes:
             extra[FACT] = True
         doc_id = name if len(said) == 1 else f"{name}#{number}"
-        yield Document(doc_id, source, prompt=one.prompt, answer=one.answer, extra=extra)
+        is_full = one.prompt.strip() and one.answer.strip()
+        made = Document(doc_id, source, prompt=one.prompt, answer=one.answer, extra=extra)
+        yield made if is_full else None
 
 
 def right_answers(documents: Sequence[Document]) -> list[Document]:

@@ -25,7 +25,7 @@ from forgetkit.files import (
 )
 
 SPLITS = ("forget", "mismatch", "retain", "holdout")
-PROBES = ("prompts", "retain", "general", "unknown", "others")
+PROBES = ("prompts", "retain", "general", "unknown", "others", "rephrased")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Example:
         source: where it comes from, with offsets in code points for a text.
         weight: of its loss.
         memorization: extraction strength under the target model, in [0, 1]; None: not scored.
+        answer_mask: ranges `[start, end)` of the answer, in code points and ascending, that take
+            the loss: what is protected; empty: all of it.
+        part: A or B, the side of a relearning test: one is trained on again, the other measured;
+            empty: the forget set cannot be cut in two.
     """
 
     kind: str
@@ -57,6 +61,8 @@ class Example:
     source: str = ""
     weight: float = 1.0
     memorization: float | None = None
+    answer_mask: tuple[tuple[int, int], ...] = ()
+    part: str = ""
 
     @property
     def example_id(self) -> str:
@@ -75,7 +81,7 @@ class ForgetSet:
 
     Attributes:
         splits: forget, mismatch, retain, holdout.
-        probes: prompts, retain, general, unknown, others.
+        probes: prompts, retain, general, unknown, others, rephrased.
         manifest: configuration, counts by reason, digests of inputs and outputs.
     """
 
@@ -89,13 +95,16 @@ class ForgetSet:
         return self.splits["forget"][0].kind
 
 
-def write_forget_set(folder: Path, forget_set: ForgetSet, card: str) -> None:
+def write_forget_set(
+    folder: Path, forget_set: ForgetSet, card: str, *, private: bool = False
+) -> None:
     """Write splits, probes, data card and manifest; the manifest comes last and seals the folder.
 
     Args:
         folder: created if need be.
         forget_set: what to write; its manifest gets the digests of the files.
         card: the README's text below the metadata.
+        private: the card shows examples: give it mode 0600, as the splits have.
     """
     digests: dict[str, str] = {}
     for part, tables in (("data", forget_set.splits), ("probes", forget_set.probes)):
@@ -105,7 +114,7 @@ def write_forget_set(folder: Path, forget_set: ForgetSet, card: str) -> None:
             relative = _place(part, name)
             _write_table(folder / relative, examples)
             digests[relative] = sha256_file(folder / relative)
-    write_text(folder / "README.md", _metadata(forget_set) + card)
+    write_text(folder / "README.md", _metadata(forget_set) + card, private=private)
     manifest = dict(forget_set.manifest) | {"schema": schema.MANIFEST, "files": digests}
     write_json(folder / "manifest.json", manifest)
 
@@ -178,9 +187,16 @@ def _read_table(path: Path) -> list[Example]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [name for name in schema.examples().names if name != "example_id"]
+    known = {name for name in schema.examples().names if name != "example_id"}
     try:
-        rows = pq.read_table(path, columns=names).to_pylist()
-        return [Example(**row) for row in rows]
+        names = [name for name in pq.read_schema(path).names if name in known]
+        return [_of_row(row) for row in pq.read_table(path, columns=names).to_pylist()]
     except (pa.ArrowException, OSError, TypeError) as error:
         raise InputError("is no split of a forget set", where=str(path)) from error
+
+
+def _of_row(row: Mapping[str, Any]) -> Example:
+    """Return the example of a row; sets of earlier versions lack the later columns."""
+    mask = tuple((int(start), int(end)) for start, end in row.get("answer_mask") or ())
+    given = {name: value for name, value in row.items() if name not in ("answer_mask", "part")}
+    return Example(**given, answer_mask=mask, part=row.get("part") or "")

@@ -56,7 +56,9 @@ def examples() -> pa.Schema:
     `kind` is text, pair or fact; `template` is plain (prompt and answer joined) or chat (the
     tokenizer's chat template); `variant` says which probe or mismatch kind a row is; `pair_of`
     names the forget example that a mismatch or probe belongs to; `memorization` is the target
-    model's extraction strength on it before, or null.
+    model's extraction strength on it before, or null; `answer_mask` lists the `[start, end)` of
+    the answer, in code points, that take the loss (empty: all); `part` is A, B or empty: the side
+    of a relearning test.
     """
     import pyarrow as pa
 
@@ -74,6 +76,8 @@ def examples() -> pa.Schema:
             ("source", pa.string()),
             ("weight", pa.float64()),
             ("memorization", pa.float64()),
+            ("answer_mask", pa.list_(pa.list_(pa.int64()))),
+            ("part", pa.string()),
         ]
     )
 

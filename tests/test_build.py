@@ -241,6 +241,26 @@ def test_two_builds_are_byte_identical(inputs: Inputs, tmp_path: Path) -> None:
     assert sha256_tree(tmp_path / "a") != sha256_tree(tmp_path / "c")
 
 
+def test_the_number_of_workers_changes_no_byte(inputs: Inputs, tmp_path: Path) -> None:
+    for workers in (1, 2, 4):
+        build(inputs, tmp_path / str(workers), config=BuildConfig(**CONFIG), workers=workers)
+    one, two, four = (sha256_tree(tmp_path / name) for name in ("1", "2", "4"))
+    assert one == two == four
+
+
+def test_the_card_tells_what_the_checks_found(inputs: Inputs, tmp_path: Path) -> None:
+    made(inputs, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    for said in ("Overlaps between splits: none (without meaning)", "not over-broad",
+                 "Relearning: cut by nothing", "| words | 13 13", "membership needs 100 a side",
+                 "redacted"):  # fmt: skip
+        assert said in card
+    made(inputs, tmp_path / "shown", show_examples=True)
+    shown = tmp_path / "shown" / "README.md"
+    assert "alpha0 alpha1" in shown.read_text("utf-8")
+    assert stat.S_IMODE(shown.stat().st_mode) == 0o600
+
+
 def test_a_second_build_does_nothing_and_other_inputs_are_refused(
     inputs: Inputs, tmp_path: Path
 ) -> None:
@@ -273,7 +293,7 @@ def test_datasets_opens_the_folder(
     assert list(data) == ["forget", "mismatch", "retain", "holdout"]
     assert data["forget"][0]["prompt"] == "alpha0 alpha1 alpha2 alpha3 alpha4"
     probes = datasets.load_dataset(str(tmp_path / "out"), "probes", cache_dir=cache)
-    assert set(probes) == {"prompts", "retain", "general"}
+    assert set(probes) == {"prompts", "retain", "general", "rephrased"}
 
 
 def test_a_tampered_or_missing_split_is_found(inputs: Inputs, tmp_path: Path) -> None:

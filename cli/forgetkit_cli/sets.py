@@ -72,7 +72,12 @@ def build(
         ),
     ] = None,
     mismatch: Annotated[
-        str | None, typer.Option("--mismatch", help="ordinary, refusal or alternative.")
+        str | None,
+        typer.Option("--mismatch", help="ordinary, refusal, neutral, right or alternative."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference-model", help="Knows neither forget nor holdout: matches them."),
     ] = None,
     allow_overlap: Annotated[
         bool | None, typer.Option("--allow-overlap", help="Go on when splits overlap.")
@@ -83,6 +88,7 @@ def build(
             "--export", help="Write it for trl, open-unlearning or as jsonl too; may be repeated."
         ),
     ] = None,
+    workers: options.Workers = 1,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -119,10 +125,12 @@ def build(
         refusals=refusals,
         alternatives=alternatives,
         model=model,
+        reference=reference,
     )
     screen = Screen(as_json=as_json, quiet=quiet)
     with Bars(screen) as bars:
-        built = run(inputs, out, config=resolve(BuildConfig, "build", flags, config), progress=bars)
+        chosen = resolve(BuildConfig, "build", flags, config)
+        built = run(inputs, out, config=chosen, progress=bars, workers=workers)
     outputs = {"forget_set": str(built.folder)}
     for form in exports or ():
         outputs[form] = str(built.folder / FOLDER / form)

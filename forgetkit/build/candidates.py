@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from forgetkit.build import pairs, text
 from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
+from forgetkit.build.facts import Right, ready_examples
 from forgetkit.build.inputs import Inputs
-from forgetkit.build.ready import FACT, read_ready
+from forgetkit.build.passages import Passage, passage_of_document, passages
+from forgetkit.build.ready import read_ready
 from forgetkit.build.target import Target, scored_examples
-from forgetkit.corpus import read_all, read_works
+from forgetkit.corpus import Document, read_all, read_works
 from forgetkit.decisions import current
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
@@ -26,11 +28,13 @@ class Candidates:
         forget: the examples.
         prompts: other start points and prefix lengths of the same passages.
         unknown: examples of passages that the target model does not know.
+        right: right answers by the id of the forget example, where the data name them.
     """
 
     forget: list[Example]
     prompts: list[Example]
     unknown: list[Example]
+    right: Right = field(default_factory=dict)
 
 
 def candidates(
@@ -38,17 +42,21 @@ def candidates(
 ) -> Candidates:
     """Gather the forget examples; prompt-answer pairs, where there are any, come alone."""
     spans = accepted_spans(inputs, books)
-    found = pairs.pairs_of_spans(spans, config) + _ready_pairs(inputs, config)
+    documents = read_ready(inputs.ready)
+    ready, right = ready_examples(documents, config)
+    found = pairs.pairs_of_spans(spans, config) + ready
     found += _own_pairs(inputs, config, target, books, progress)
-    passages = _passages(inputs, [s for s in spans if s.prompt is None])
+    cut = _passages(inputs, [s for s in spans if s.prompt is None], documents)
     if found:
-        if passages:
-            books.count("passages of text left out beside pairs", len(passages))
+        if cut:
+            books.count("passages of text left out beside pairs", len(cut))
             books.warnings.append("a forget set holds pairs or text: the text was left out")
-        return Candidates(distinct(found), [], [])
-    books.counts["passages"] = len(passages)
-    forget = distinct([e for p in passages for e in text.forget_examples(p, config)])
-    probes = distinct([e for p in passages for e in text.probe_examples(p, config)])
+        return Candidates(mean_weight_one(distinct(found)), [], [], right)
+    books.counts["passages"] = len(cut)
+    ids = target.tokenizer() if cut else None
+    forget = distinct([e for p in cut for e in text.forget_examples(p, config, ids)])
+    probes = distinct([e for p in cut for e in text.probe_examples(p, config, ids)])
+    forget = mean_weight_one(forget)
     if inputs.model is None or not config.rank_by_memorization or not forget:
         return Candidates(forget, probes, [])
     return _ranked(forget, probes, config, target, books, progress)
@@ -69,19 +77,12 @@ def accepted_spans(inputs: Inputs, books: Books) -> list[Span]:
     return taken
 
 
-def _passages(inputs: Inputs, spans: Sequence[Span]) -> list[text.Passage]:
+def _passages(
+    inputs: Inputs, spans: Sequence[Span], documents: Sequence[Document]
+) -> list[Passage]:
     works = read_works(inputs.works) if inputs.works else []
-    found = text.passages(spans, works)
-    return found + [
-        text.Passage(d.doc_id, "", d.text, 0, len(d.text), 1, d.source)
-        for d in read_ready(inputs.ready)
-        if d.text
-    ]
-
-
-def _ready_pairs(inputs: Inputs, config: BuildConfig) -> list[Example]:
-    made = [(d, pairs.pair_of_document(d, "ready", config)) for d in read_ready(inputs.ready)]
-    return [replace(p, kind="fact") if FACT in d.extra else p for d, p in made if p is not None]
+    ready = [passage_of_document(d) for d in documents if d.text]
+    return passages(spans, works) + ready
 
 
 def _own_pairs(
@@ -142,3 +143,11 @@ def distinct(examples: Sequence[Example]) -> list[Example]:
     for example in examples:
         seen.setdefault((example.prompt, example.answer), example)
     return list(seen.values())
+
+
+def mean_weight_one(examples: Sequence[Example]) -> list[Example]:
+    """Scale weights so that their mean is 1: the learning rate keeps its meaning."""
+    total = sum(e.weight for e in examples)
+    if not total or all(e.weight == 1.0 for e in examples):
+        return list(examples)
+    return [replace(e, weight=round(e.weight * len(examples) / total, 6)) for e in examples]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from forgetkit.config import Config
 
@@ -21,6 +21,23 @@ class BuildConfig(Config):
     stride_words: int = Field(
         16, ge=1, description="Words between the starts of two windows of one passage."
     )
+    starts: tuple[Literal["sliding", "sentences"], ...] = Field(
+        ("sliding",),
+        min_length=1,
+        description="Where the windows of a passage start: every stride_words, and at sentences.",
+    )
+    other_prompt_words: tuple[int, ...] = Field(
+        (), description="More prefix lengths in words; each gives windows of its own."
+    )
+    answer_tokens: int = Field(
+        128,
+        ge=4,
+        description="Most tokens of a text answer by the target model's tokenizer, when a model "
+        "is given; a longer one ends at the last word that fits.",
+    )
+    weight_by_copies: bool = Field(
+        False, description="Weigh a passage by its copies in the corpus (mean 1)."
+    )
     template: Literal["chat", "plain"] = Field(
         "chat",
         description="Pairs in the chat template of the model, or in the plain one of Yao 2023.",
@@ -35,10 +52,10 @@ class BuildConfig(Config):
         description="Least extraction strength, in [0, 1], that some window of a passage must "
         "have for the passage to count as known.",
     )
-    mismatch: Literal["ordinary", "refusal", "alternative"] = Field(
+    mismatch: Literal["ordinary", "refusal", "neutral", "right", "alternative"] = Field(
         "ordinary",
-        description="What the model shall say instead: other text, a refusal, or an answer of "
-        "the prompt's own.",
+        description="What the model shall say instead: other text, a refusal, a neutral "
+        "sentence, the right answer of a fact, or another answer of the model's own.",
     )
     mismatch_answers: int = Field(
         1, ge=1, le=16, description="Mismatched answers a forget prompt gets (K)."
@@ -51,6 +68,11 @@ class BuildConfig(Config):
     general_size: int = Field(200, ge=0, description="General rows to evaluate on.")
     holdout_size: int = Field(
         0, ge=0, description="Holdout examples; 0: as many as forget examples, at least 40."
+    )
+    rephrased_size: int = Field(
+        24,
+        ge=0,
+        description="Forget examples asked for in other ways, as probes; each in five or six ways.",
     )
     own_answer_tokens: int = Field(
         64, ge=8, le=512, description="Length of the target model's own answers, in tokens."
@@ -101,4 +123,14 @@ class BuildConfig(Config):
         description="A passage with this share of its word 4-grams in the ordinary data, in "
         "(0, 1], is ordinary language: the request may be over-broad.",
     )
+    show_examples: bool = Field(
+        False, description="Print examples in the data card; they are redacted otherwise."
+    )
     seed: int = Field(0, ge=0, description="Seed of every choice.")
+
+    @field_validator("other_prompt_words")
+    @classmethod
+    def _positive(cls, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(length < 2 for length in lengths):
+            raise ValueError("a prefix needs two words")
+        return lengths

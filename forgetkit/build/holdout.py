@@ -9,6 +9,7 @@ from forgetkit.build.books import Books
 from forgetkit.build.candidates import distinct
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, matched
+from forgetkit.build.facts import to_forget
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.ready import read_ready
 from forgetkit.build.target import Target, too_long
@@ -53,9 +54,9 @@ def take_holdout(
 def _pairs(
     documents: Sequence[Document], config: BuildConfig, target: Target, progress: Progress
 ) -> list[Example]:
-    made = [pairs.pair_of_document(d, "holdout", config) for d in documents]
+    made = [to_forget(d, "holdout", config) for d in documents]
     answered = [pair for pair in made if pair is not None]
-    asked = [d for d in documents if not d.answer]
+    asked = [d for d, pair in zip(documents, made, strict=True) if pair is None]
     if asked:
         answered += pairs.own_answers(target.model(), asked, config, progress)
     return distinct(answered)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from forgetkit.build import text
 from forgetkit.build.alternatives import alternatives
 from forgetkit.build.books import Books
 from forgetkit.build.breadth import breadth
@@ -12,12 +11,18 @@ from forgetkit.build.candidates import Candidates, candidates
 from forgetkit.build.checks import check_filled, check_overlap, check_templates, small_splits
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, check_control, doubts, word_surprise
+from forgetkit.build.facts import right_as_mismatch, truths
 from forgetkit.build.holdout import take_holdout
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.meaning import Meaning
+from forgetkit.build.mismatch import mismatched
+from forgetkit.build.neutral import NEUTRAL, REFUSALS
+from forgetkit.build.outliers import outliers
 from forgetkit.build.overlap import FORGET_TEXT, summary
 from forgetkit.build.pairs import pair_of_document
+from forgetkit.build.probes import rephrased
 from forgetkit.build.ready import read_ready, right_answers
+from forgetkit.build.relearn import halves
 from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
 from forgetkit.build.target import Target, too_long
 from forgetkit.corpus import Document, read_all
@@ -63,9 +68,10 @@ class Maker:
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress
         )
+        cut = self._halves(found.forget)
         splits = {
-            "forget": found.forget,
-            "mismatch": self._mismatch(found.forget, ordinary),
+            "forget": cut,
+            "mismatch": self._mismatch(found, ordinary),
             "retain": ordinary.train,
             "holdout": holdout,
         }
@@ -76,6 +82,10 @@ class Maker:
             "unknown": found.unknown,
         }
         self._check(splits, probes, surprise, [d.whole() for d in (*retain, *general)])
+        probes |= {
+            "others": truths(cut, found.right),
+            "rephrased": rephrased(cut, config.rephrased_size),
+        }
         return ForgetSet(splits, probes)
 
     def _check_candidates(self, found: Candidates) -> None:
@@ -114,8 +124,20 @@ class Maker:
 
         return surprise
 
-    def _mismatch(self, forget: Sequence[Example], ordinary: Ordinary) -> list[Example]:
-        if self.config.mismatch == "alternative":
+    def _halves(self, forget: Sequence[Example]) -> list[Example]:
+        cut = halves(forget, self.config.seed)
+        self.books.findings["relearn"] = {"cut_by": cut.cut_by} | cut.sizes()
+        if not cut.cut_by:
+            self.books.warnings.append(
+                "forget cannot be cut in two: relearning cannot be tested on it"
+            )
+        return cut.forget
+
+    def _mismatch(self, found: Candidates, ordinary: Ordinary) -> list[Example]:
+        kind, forget = self.config.mismatch, found.forget
+        if kind == "right":
+            return right_as_mismatch(forget, found.right, self.config)
+        if kind == "alternative":
             given = self.inputs.alternatives
             rows = read_all([given]) if given else self._right_answers()
             if not rows:
@@ -123,14 +145,12 @@ class Maker:
                     "the mismatch kind alternative needs answers", mend="Give --alternatives."
                 )
             return alternatives(forget, rows, self.config)
-        if self.config.mismatch == "refusal":
-            if self.inputs.refusals is None:
-                raise InputError("the mismatch kind refusal needs answers", mend="Give --refusals.")
-            rows = read_all([self.inputs.refusals], {"text": "answer"})
-            answers = [row.text for row in rows]
-        else:
-            answers = list(ordinary.answers)
-        return text.mismatched(forget, answers, self.config, self.config.mismatch)
+        pool: Sequence[str] = NEUTRAL if kind == "neutral" else ordinary.answers
+        if kind == "refusal":
+            own = [self.inputs.refusals] if self.inputs.refusals else []
+            pool = [d.text for d in read_all(own, {"text": "answer"})] or REFUSALS
+        by_meaning = self._meaning.encode if self.config.neighbour_share else None
+        return mismatched(forget, pool, self.config, kind, encode=by_meaning, books=self.books)
 
     def _right_answers(self) -> list[Document]:
         """Return the answers that ready data calls right, to prompts in the template."""
@@ -148,11 +168,12 @@ class Maker:
         tables = dict(splits) | {
             name if name in FORGET_TEXT else f"probes/{name}": rows for name, rows in probes.items()
         }
+        encode = self._meaning.encode if self._by_meaning(tables) else None
         overlaps = check_overlap(
             tables,
             limits_of(config),
             allowed=config.allow_overlap,
-            encode=self._meaning.encode if self._by_meaning(tables) else None,
+            encode=encode,
             workers=self.workers,
         )
         control = check_control(
@@ -170,6 +191,7 @@ class Maker:
             "overlaps_by_kind": summary(overlaps),
             "compared_by_meaning": self._by_meaning(tables),
             "control": [one.row() for one in control],
+            "outliers": [list(one) for one in outliers(splits["forget"], surprise, encode)],
             "ordinary_language": {
                 "share": broad.share,
                 "passages": broad.groups,

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[^\W_]+")
 _SAME_RUN = 4  # examples of one split that a common run names at most
-FORGET_TEXT = frozenset({"forget", "prompts", "unknown", "rephrased", "others"})
+FORGET_TEXT = frozenset({"forget", "prompts", "unknown"})
 """Tables that hold the text to forget; they are meant to overlap each other."""
-STOCK = frozenset({"refusal", "neutral"})
+RECUR = frozenset({"refusal", "neutral", "right"})
 """Kinds of mismatch whose answers are meant to recur."""
 
 Encode = Callable[[Sequence[str]], "npt.NDArray[np.float32]"]
@@ -77,7 +77,7 @@ def compared(split: str, example: Example) -> str:
     recur in all its own answers, so those count by their prompt.
     """
     if split == "mismatch":
-        return "" if example.variant in STOCK else example.answer
+        return "" if example.variant in RECUR else example.answer
     if example.variant == "own answer":
         return example.prompt
     return f"{example.prompt} {example.answer}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.build.config import BuildConfig
+from forgetkit.build.passages import merged
 from forgetkit.corpus import Document
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
@@ -18,27 +20,39 @@ if TYPE_CHECKING:
 Judge = Callable[[Sequence[str], Sequence[str]], list[str]]  # prompts, answers -> labels
 
 
+MARKED = frozenset({"verbatim", "pattern"})
+"""Detectors whose spans say which characters of an answer are protected; others mean all of it."""
+
+
 def pairs_of_spans(spans: Sequence[Span], config: BuildConfig) -> list[Example]:
-    """Make one pair of each prompt-answer document that holds an accepted span."""
-    found: dict[tuple[str, str], Example] = {}
+    """Make one pair of each prompt-answer document that holds an accepted span.
+
+    A copied or private piece of an answer is marked, so that only it takes the loss; a harmful
+    answer, or one whose prompt is the matter, takes it as a whole.
+    """
+    groups: dict[tuple[str, str], list[Span]] = defaultdict(list)
     for span in spans:
-        if span.prompt is None or not span.answer:
-            continue
-        found.setdefault(
-            (span.prompt, span.answer),
-            in_template(
-                Example(
-                    "pair",
-                    span.prompt,
-                    span.answer,
-                    variant=span.category,
-                    group=span.cluster_id or span.doc_id,
-                    source=span.source,
-                ),
-                config,
-            ),
-        )
-    return list(found.values())
+        if span.prompt is not None and span.answer:
+            groups[span.prompt, span.answer].append(span)
+    return [_of_spans(members, config) for members in groups.values()]
+
+
+def _of_spans(members: Sequence[Span], config: BuildConfig) -> Example:
+    first = members[0]
+    answer, mask = first.answer or "", merged([(s.start, s.end) for s in members])
+    if any(s.field != "answer" or s.detector not in MARKED for s in members):
+        mask = ()
+    made = Example(
+        "pair",
+        first.prompt or "",
+        answer,
+        variant=first.category,
+        group=first.cluster_id or first.doc_id,
+        source=first.source,
+        weight=float(len({s.doc_id for s in members})) if config.weight_by_copies else 1.0,
+        answer_mask=() if mask == ((0, len(answer)),) else mask,
+    )
+    return in_template(made, config)
 
 
 def in_template(pair: Example, config: BuildConfig) -> Example:
@@ -51,8 +65,11 @@ def in_template(pair: Example, config: BuildConfig) -> Example:
         return replace(pair, template="chat")
     from forgetkit.lm.encode import PLAIN_PAIR
 
+    answer = f" {pair.answer.lstrip()}"
+    shift = len(answer) - len(pair.answer)
+    mask = tuple((max(a + shift, 0), b + shift) for a, b in pair.answer_mask)
     prompt = PLAIN_PAIR.format(prompt=pair.prompt)
-    return replace(pair, prompt=prompt, answer=f" {pair.answer.lstrip()}", template="plain")
+    return replace(pair, prompt=prompt, answer=answer, template="plain", answer_mask=mask)
 
 
 def pair_of_document(document: Document, variant: str, config: BuildConfig) -> Example | None:

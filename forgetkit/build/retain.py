@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import spread
+from forgetkit.build.facts import to_keep
 from forgetkit.build.meaning import Meaning
 from forgetkit.build.overlap import Limits, without_repeats
-from forgetkit.build.pairs import pair_of_document
 from forgetkit.build.target import Target, too_long
 from forgetkit.build.text import window_of_document
 from forgetkit.corpus import Document
@@ -104,7 +104,7 @@ def _rows(
     documents: Sequence[Document], kind: str, config: BuildConfig, target: Target, books: Books
 ) -> list[Example]:
     made = [
-        window_of_document(d, config, "") if kind == "text" else pair_of_document(d, "", config)
+        window_of_document(d, config, "") if kind == "text" else to_keep(d, "", config)
         for d in documents
     ]
     rows = [example for example in made if example is not None]

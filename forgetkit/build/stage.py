@@ -70,7 +70,15 @@ def build(
     counts = books.counts | _sizes(forget_set)
     manifest = identity | books.findings | {"counts": counts, "warnings": books.warnings}
     finished = ForgetSet(forget_set.splits, forget_set.probes, manifest)
-    write_forget_set(out, finished, card(finished.splits, finished.probes, counts))
+    page = card(
+        finished.splits,
+        finished.probes,
+        counts,
+        findings=books.findings,
+        warnings=books.warnings,
+        show=config.show_examples,
+    )
+    write_forget_set(out, finished, page, private=config.show_examples)
     read_forget_set(out)  # what was written reads back
     seconds = time.monotonic() - started
     return BuildResult(out, counts, seconds, tuple(books.warnings))

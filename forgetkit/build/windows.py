@@ -6,9 +6,16 @@ two tokenise apart as they do together.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Ranges = Sequence[tuple[int, int]]
 
 _WORD = re.compile(r"\S+")
 _SENTENCE_START = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’]))\s+(?=[\"'“‘A-Z])|\n\n+")
@@ -65,10 +72,18 @@ def sliding(
     return [_window(words, first, prompt_words, answer_words) for first in firsts]
 
 
-def at_sentences(text: str, *, prompt_words: int, answer_words: int, gap: int) -> Iterator[Window]:
+def at_sentences(
+    text: str,
+    start: int,
+    end: int,
+    *,
+    prompt_words: int,
+    answer_words: int,
+    gap: int,
+) -> Iterator[Window]:
     """Yield one window a sentence start, each at least `gap` words after the last one began."""
-    words = words_in(text, 0, len(text))
-    starts = set(sentence_starts(text, 0, len(text)))
+    words = words_in(text, start, end)
+    starts = set(sentence_starts(text, start, end))
     free = 0
     for first, (begin, _) in enumerate(words[: -(prompt_words + answer_words) or None]):
         if begin in starts and first >= free:
@@ -86,3 +101,54 @@ def shortened(text: str, window: Window, prompt_words: int, answer_words: int) -
     words = words_in(text, window.start, window.end)
     prompt_words = min(prompt_words, len(words) - 1)
     return _window(words, 0, prompt_words, answer_words)
+
+
+def within_tokens(
+    text: str, window: Window, tokenizer: PreTrainedTokenizerBase, most: int
+) -> Window:
+    """Return the window with the longest answer of whole words that is at most `most` tokens.
+
+    One word stays, however long.
+    """
+    words = words_in(text, window.middle, window.end)
+
+    def tokens(count: int) -> int:
+        answer = Window(window.start, window.middle, words[count - 1][1]).of(text)[1]
+        return len(tokenizer(answer, add_special_tokens=False).input_ids)
+
+    if not words or tokens(len(words)) <= most:
+        return window
+    kept = bisect.bisect_right(range(1, len(words)), most, key=tokens)
+    return Window(window.start, window.middle, words[max(kept, 1) - 1][1])
+
+
+def mask_of(text: str, window: Window, protected: Ranges) -> tuple[tuple[int, int], ...] | None:
+    """Return which ranges of the window's answer are protected.
+
+    >>> mask_of("one two three four", Window(0, 3, 18), [(4, 13)])
+    ((0, 10),)
+
+    Args:
+        text: what the window is cut from.
+        window: prompt and answer.
+        protected: ranges of the text, `[start, end)`.
+
+    Returns:
+        Ranges of the answer as `Window.of` gives it, merged; empty when all of it is protected,
+        None when nothing is.
+    """
+    marked: list[bool] = []
+    for start, end in words_in(text, window.middle, window.end):
+        word = [any(a <= at < b for a, b in protected) for at in range(start, end)]
+        before = marked[-1] if marked else True
+        marked += [before and word[0], *word]
+    if not any(marked):
+        return None
+    if all(marked):
+        return ()
+    edges = [i for i in range(len(marked) + 1) if _at(marked, i) != _at(marked, i - 1)]
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _at(marked: Sequence[bool], place: int) -> bool:
+    return 0 <= place < len(marked) and marked[place]

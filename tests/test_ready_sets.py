@@ -190,6 +190,7 @@ def test_tofus_folder_holds_several_sets_and_one_is_named(tmp_path: Path) -> Non
     assert [p.name for p in found.holdout] == ["holdout05.json"]
     assert [p.name for p in found.refusals] == ["idontknow.json"]
     assert [p.name for p in found.general] == ["real_authors.json", "world_facts.json"]
+    assert [p.name for p in found.rephrased] == ["forget05_perturbed.json"]
     assert "full.json" in {p.name for p in found.unused}
 
 
@@ -304,3 +305,26 @@ def test_what_the_user_names_goes_before_what_the_folder_holds(tmp_path: Path) -
     found, _ = settled(Inputs(ready=[folder], retain=[other]))
     assert list(found.retain) == [other]
     assert [path.name for path in found.holdout] == ["holdout.jsonl"]
+
+
+@pytest.mark.parametrize("template", ["chat", "plain"])
+def test_published_rephrasings_become_probes(tmp_path: Path, template: Any) -> None:
+    texts = made_up("f", 6)
+    folder = folder_of_splits(
+        tmp_path / "ready", [{"question": f"forget {n}?", "answer": a} for n, a in enumerate(texts)]
+    )
+    rows = [
+        {"question": f"forget {n}?", "answer": texts[n], "paraphrased_question": f"say {n}?"}
+        for n in (1, 4)
+    ]
+    rows.append({"question": "of another set?", "answer": "a", "paraphrased_question": "b?"})
+    lines(folder / "forget_perturbed.jsonl", rows)
+    config = CONFIG.model_copy(update={"template": template})
+    build(Inputs(ready=[folder]), tmp_path / "set", config=config)
+    made = read_forget_set(tmp_path / "set")
+    found = [e for e in made.probes["rephrased"] if e.variant == "paraphrase"]
+    asked = {e.example_id: e for e in made.splits["forget"]}
+    assert [(e.prompt, e.answer) for e in found] == [
+        (asked[e.pair_of].prompt.replace("forget ", "say "), asked[e.pair_of].answer) for e in found
+    ]
+    assert len(found) == 2

@@ -42,7 +42,7 @@ def candidates(
 ) -> Candidates:
     """Gather the forget examples; prompt-answer pairs, where there are any, come alone."""
     spans = accepted_spans(inputs, books)
-    documents = read_ready(inputs.ready)
+    documents = read_ready(inputs.ready, count=books.count)
     ready, right = ready_examples(documents, config)
     found = pairs.pairs_of_spans(spans, config) + ready
     found += _own_pairs(inputs, config, target, books, progress)

@@ -42,7 +42,8 @@ def take_holdout(
         lengths = [(len(e.prompt.split()), len(e.answer.split())) for e in forget]
         pool = text.windows_of_works(works, config, lengths)
         return matched(pool, forget, config.holdout_size or max(len(forget), LEAST), surprise)
-    found = _pairs(read_ready(inputs.holdout), config, target, progress)
+    given = read_ready(inputs.holdout, count=books.count)
+    found = _pairs(given, config, target, progress)
     tokenizer = target.tokenizer()
     if tokenizer is not None and not config.allow_truncation:
         lost = {e.example_id for e in too_long(tokenizer, found, config.max_tokens)}

@@ -29,6 +29,7 @@ class Inputs:
         general: ordinary text to measure utility on.
         refusals: answers that refuse, for the mismatch kind `refusal`.
         alternatives: pairs of forget prompt and other answer, for the kind `alternative`.
+        rephrased: rows of a forget `question` and its `paraphrased_question`, as probes.
         model: the target model, for ranking and own answers.
         reference: a model that knows neither forget nor holdout; it says how surprising each is.
     """
@@ -44,6 +45,7 @@ class Inputs:
     general: Sequence[Path] = ()
     refusals: Path | None = None
     alternatives: Path | None = None
+    rephrased: Sequence[Path] = ()
     model: str | None = None
     reference: str | None = None
 
@@ -81,6 +83,7 @@ class Inputs:
             "retain": self.retain,
             "holdout": self.holdout,
             "general": self.general,
+            "rephrased": self.rephrased,
         }
         found = {role: [path] for role, path in single.items() if path is not None}
         return found | {role: list(paths) for role, paths in several.items()}

@@ -20,6 +20,7 @@ from forgetkit.build.neutral import NEUTRAL, REFUSALS
 from forgetkit.build.outliers import outliers
 from forgetkit.build.overlap import FORGET_TEXT, summary
 from forgetkit.build.pairs import pair_of_document
+from forgetkit.build.paraphrases import paraphrased
 from forgetkit.build.probes import rephrased
 from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.relearn import halves
@@ -59,8 +60,8 @@ class Maker:
         inputs, config, books = self.inputs, self.config, self.books
         found = candidates(inputs, config, self._target, books, self.progress)
         self._check_candidates(found)
-        general = read_ready(inputs.general, goes=False)
-        retain = read_ready(inputs.retain, goes=False)
+        general = read_ready(inputs.general, goes=False, count=books.count)
+        retain = read_ready(inputs.retain, goes=False, count=books.count)
         surprise = self._surprise([*retain, *general])
         ordinary = take_ordinary(
             retain, general, found.forget, config, self._target, self._meaning, books
@@ -84,7 +85,8 @@ class Maker:
         self._check(splits, probes, surprise, [d.whole() for d in (*retain, *general)])
         probes |= {
             "others": truths(cut, found.right),
-            "rephrased": rephrased(cut, config.rephrased_size),
+            "rephrased": rephrased(cut, config.rephrased_size)
+            + paraphrased(cut, inputs.rephrased, config),
         }
         return ForgetSet(splits, probes)
 

@@ -39,6 +39,7 @@ class Splits:
         holdout: what nobody trained on.
         refusals: answers that refuse.
         general: what utility is measured on.
+        rephrased: questions of forget in other words.
         unused: files that have no role here.
     """
 
@@ -47,6 +48,7 @@ class Splits:
     holdout: tuple[Path, ...] = ()
     refusals: tuple[Path, ...] = ()
     general: tuple[Path, ...] = ()
+    rephrased: tuple[Path, ...] = ()
     unused: tuple[Path, ...] = ()
 
 
@@ -87,6 +89,7 @@ def settled(inputs: Inputs) -> tuple[Inputs, list[str]]:
         holdout=inputs.holdout or found.holdout,
         general=inputs.general or found.general,
         refusals=inputs.refusals or next(iter(found.refusals), None),
+        rephrased=inputs.rephrased or found.rephrased,
     )
     names = ", ".join(file.name for file in found.unused)
     return changed, [f"files of --from that have no role here: {names}"] if names else []
@@ -117,7 +120,10 @@ def _splits_of_one(path: Path) -> Splits:
         retain = _partner(name, by_role["retain"])
     others = {role: tuple(by_role[role].values()) for role in ("refusals", "general")}
     holdout = _partner(name, by_role["holdout"])
-    used = {*forget, *retain, *holdout, *others["refusals"], *others["general"]}
+    others["rephrased"] = tuple(
+        file for other, file in files.items() if other == f"{name}{_PERTURBED}"
+    )
+    used = {*forget, *retain, *holdout, *(file for part in others.values() for file in part)}
     used |= {chosen_part(one)[0] for one in used}
     unused = tuple(file for file in files.values() if file not in used)
     return Splits(forget, retain, holdout, **others, unused=unused)

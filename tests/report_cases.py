@@ -201,3 +201,51 @@ CONTEXT: dict[str, Any] = {
     "detectors": ["verbatim", "semantic"],
     "timings": {"mine": 8.2, "build": 5.0, "unlearn": 96.2, "evaluate": 61.0},
 }
+
+
+def attack_reports() -> list[dict[str, Any]]:
+    rows = [
+        {
+            "example_id": f"span-{n:02}",
+            "split": "forget",
+            "recovered": 0.9 - n / 20,
+            "without": 0.05,
+            "int8": 0.06,
+            "int4": 0.9 - n / 20,
+        }
+        for n in range(16)
+    ]
+    return [
+        {
+            "name": "quantize",
+            "rows": rows,
+            "curve": {
+                "unlearned": [[16, 0.05, 0.03, 0.07], [8, 0.06, 0.04, 0.08], [4, 0.5, 0.42, 0.58]]
+            },
+            "axis": "bits a weight",
+            "value": "extraction strength",
+            "settings": {"formats": ["int8", "int4"]},
+            "reason": "",
+        },
+        {
+            "name": "sampling",
+            "rows": [{"example_id": HOSTILE, "split": "forget", "recovered": 0.4, "without": None}],
+            "curve": {
+                "unlearned": [[1, 0.1, 0.05, 0.2], [8, 0.3, None, None]],
+                "control": [[1, 0.1, 0.05, 0.2], [8, 0.2, 0.1, 0.3]],
+            },
+            "axis": "answers drawn",
+            "value": "expected worst leak",
+            "settings": {"samples": 8},
+            "reason": "",
+        },
+        {
+            "name": "detach",
+            "rows": [],
+            "curve": {},
+            "axis": "",
+            "value": "",
+            "settings": {},
+            "reason": "the weights are merged: there is no adapter to detach",
+        },
+    ]

@@ -133,7 +133,7 @@ def test_banned_words_appear_nowhere(tmp_path: Path) -> None:
 def test_every_picture_is_named_and_described(tmp_path: Path) -> None:
     html = page(tmp_path, text_case())
     pictures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert len(pictures) == 7
+    assert len(pictures) == 9
     assert all("<title" in picture and "<desc" in picture for picture in pictures)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

@@ -103,12 +103,27 @@ def _levels(axes: Axes, control: float | None, utility: float) -> None:
     axes.axvline(1.0, color=GRID, lw=1.0, zorder=0)
 
 
+_LEAKS = ("leak_rate", "harmful_rate", "leak_at_k", "attack_prompts_leak", "hallucination_rate")
+_ELSEWHERE = ("attack_", "muse_", "probability")
+
+
+def leaks(results: Results) -> Picture | None:
+    """Draw what the model gave away under each kind of probe, with 95 % intervals."""
+    shares = [m for m in results.metrics if m.name.startswith(_LEAKS) and _is_share(m)]
+    title = "What it gives away, by kind of probe"
+    return _bars("leaks", title, shares)
+
+
 def bars(results: Results) -> Picture | None:
-    """Draw before, after and control of every share, with 95 % intervals where known."""
-    shares = [m for m in results.metrics if _is_share(m)]
+    """Draw before, after and control of every other share, with 95 % intervals where known."""
+    apart = (*_LEAKS, *_ELSEWHERE)
+    shares = [m for m in results.metrics if not m.name.startswith(apart) and _is_share(m)]
+    return _bars("bars", "Before, after and control", shares)
+
+
+def _bars(name: str, title: str, shares: Sequence[Metric]) -> Picture | None:
     if not shares:
         return None
-    title = "Before, after and control"
     with canvas(1.0 + 0.78 * len(shares)) as (figure, axes):
         for row, metric in enumerate(shares):
             _bar_group(axes, row, metric)
@@ -125,7 +140,7 @@ def bars(results: Results) -> Picture | None:
             f"{number(m.after.value)}, control {number(m.control.value)}."
             for m in shares
         )
-        svg = to_svg(figure, "bars", title, words)
+        svg = to_svg(figure, name, title, words)
     caption = "Lower is better. Where there is a control, after should come down to it."
     return Picture(title, svg, caption)
 

@@ -97,6 +97,7 @@ def _inline(drawn: str, name: str, title: str, description: str) -> str:
     body = body[body.index(">") + 1 :]
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*">', "<g>", body)
+    body = re.sub(r' id="[a-z0-9]+_\d+"', "", body)  # names of lines, the same in each picture
     body = body.replace("'DejaVu Sans'", "var(--sans)").replace("xlink:href", "href")
     body = re.sub(r" *\n *", "\n", body)
     for colour, variable in _VARIABLES.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from forgetkit.errors import InputError
 from forgetkit.files import read_json, write_text
-from forgetkit.report import charts, examples, verdict
+from forgetkit.report import attacks, charts, examples, roc, verdict
 from forgetkit.report.text import interval, metric_label, number, visible
 from forgetkit.results import Metric, Results, load_results
 
@@ -85,6 +85,8 @@ def _page(
         metrics=results.metrics,
         pictures=_pictures(results),
         training=charts.training(run.get("history") or [], run.get("best_step")),
+        attacks=attacks.tables(results.attacks),
+        attack_curves=attacks.curves(results.attacks),
         examples=examples.worst(results.pairs, include_text=include_text),
         include_text=include_text,
         provenance=_provenance(results, run),
@@ -144,11 +146,12 @@ def _pictures(results: Results) -> list[charts.Picture]:
     harm = verdict.concerns_harm(results)
     names = ["harmful_rate"] if harm else ["exact_memorization", "extraction_strength"]
     drawn = [charts.tradeoff(results, name) for name in names]
-    drawn += [charts.bars(results)]
+    drawn += [charts.leaks(results), charts.bars(results)]
     if harm:
         drawn += [examples.outcomes(results.pairs)]
     else:
         drawn += [examples.slopes(results.pairs), examples.losses(results.pairs)]
+    drawn += [roc.roc(results.pairs)]
     return [picture for picture in drawn if picture]
 
 

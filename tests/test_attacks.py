@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,13 @@ def test_relearning_splits_by_group_and_says_what_the_control_was(
     beside = run(place, tmp_path / "b", "relearn", retain_model=str(place / "other")).results
     assert beside.attacks[0]["settings"]["control"] == "retain model"
     assert beside.metric("attack_relearn").after.value == 1.0  # control and model are the same
+
+
+def test_parts_that_the_set_names_are_used() -> None:
+    rows = [replace(e, part="AB"[n % 3 > 0]) for n, e in enumerate(examples(tiny.PASSAGES))]
+    first, second = halves(rows, seed=0)
+    assert first == rows[::3]
+    assert second == [r for r in rows if r.part == "B"]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def relearn(context: Context) -> AttackReport:
 
 
 def halves(rows: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
-    """Split rows into two parts; rows of one group stay together where there are groups."""
+    """Split rows into two parts: as the set says, else by group, else every other row."""
+    if {row.part for row in rows} == {"A", "B"}:
+        return [r for r in rows if r.part == "A"], [r for r in rows if r.part == "B"]
     groups = sorted({row.group or row.example_id for row in rows})
     if len(groups) < 2:
         return list(rows[::2]), list(rows[1::2])

@@ -1,0 +1,64 @@
+"""The flags of `forgetkit evaluate` that need no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+from typer.testing import CliRunner
+
+from forgetkit.errors import ForgetkitError, InputError, UsageError
+from forgetkit.evaluate import EvaluateConfig, evaluate
+from forgetkit.forget_set import ForgetSet, write_forget_set
+from forgetkit_cli.main import app
+from forgetkit_cli.screen import Output
+
+
+def fails(*arguments: object) -> BaseException | None:
+    return CliRunner().invoke(app, [str(a) for a in arguments]).exception
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (("--forget-set", "set", "--out", "out"), UsageError, "Missing option '--model'"),
+        (("--model", "m", "--out", "out"), UsageError, "Missing option '--forget-set'"),
+        (("--model", "m", "--forget-set", "s"), UsageError, "Missing option '--out'"),
+        (("--rescore", "here", "--model", "m"), UsageError, "reads what was measured"),
+        (("--rescore", "nowhere"), InputError, "no such file"),
+        (
+            ("--model", "m", "--forget-set", "s", "--out", "o", "--attacks", "quantise"),
+            UsageError,
+            "Did you mean 'quantize'",
+        ),
+    ],
+)
+def test_a_wrong_call_says_what_is_missing(
+    arguments: tuple[str, ...], kind: type[ForgetkitError], words: str
+) -> None:
+    found = fails("evaluate", *arguments)
+    assert isinstance(found, kind)
+    assert words in str(found)
+
+
+def test_rescore_prints_the_metrics_of_the_folder(tmp_path: Path) -> None:
+    rows = [tiny.text(p[:20], p[20:]) for p in tiny.PASSAGES]
+    splits = {"forget": rows, "mismatch": [], "retain": rows[:1], "holdout": rows[1:]}
+    write_forget_set(tmp_path / "set", ForgetSet(splits, {"general": rows}), "x")
+    model = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    config = EvaluateConfig(dtype="float32", bootstrap=100, answer_tokens=4)
+    evaluate(model, tmp_path / "set", tmp_path / "out", config=config)
+    done = CliRunner().invoke(app, ["evaluate", "--rescore", str(tmp_path / "out"), "--json"])
+    output = Output.model_validate_json(done.stdout)
+    assert done.exit_code == 0
+    assert output.metrics["extraction_strength"].n == 4
+    assert Path(output.outputs["samples"]).is_file()
+
+
+def test_metrics_are_listed_with_direction_version_and_worked_value() -> None:
+    done = CliRunner().invoke(app, ["list", "metrics", "--json"])
+    listed = {e["name"]: e for e in Output.model_validate_json(done.stdout).entries}
+    assert listed["extraction_strength"]["better"] == "lower"
+    assert listed["extraction_strength"]["version"] == 1
+    assert "2 of 4 = .5" in listed["extraction_strength"]["worked"]

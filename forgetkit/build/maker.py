@@ -25,6 +25,7 @@ from forgetkit.build.probes import rephrased
 from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.relearn import halves
 from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
+from forgetkit.build.sampled import sampled_alternatives
 from forgetkit.build.target import Target, too_long
 from forgetkit.corpus import Document, read_all
 from forgetkit.errors import InputError
@@ -140,19 +141,33 @@ class Maker:
         if kind == "right":
             return right_as_mismatch(forget, found.right, self.config)
         if kind == "alternative":
-            given = self.inputs.alternatives
-            rows = read_all([given]) if given else self._right_answers()
-            if not rows:
-                raise InputError(
-                    "the mismatch kind alternative needs answers", mend="Give --alternatives."
-                )
-            return alternatives(forget, rows, self.config)
+            return self._alternatives(forget)
         pool: Sequence[str] = NEUTRAL if kind == "neutral" else ordinary.answers
         if kind == "refusal":
             own = [self.inputs.refusals] if self.inputs.refusals else []
             pool = [d.text for d in read_all(own, {"text": "answer"})] or REFUSALS
         by_meaning = self._meaning.encode if self.config.neighbour_share else None
         return mismatched(forget, pool, self.config, kind, encode=by_meaning, books=self.books)
+
+    def _alternatives(self, forget: Sequence[Example]) -> list[Example]:
+        """Return other answers: those given, else the right ones, else the model's own."""
+        given = self.inputs.alternatives
+        rows = read_all([given]) if given else self._right_answers()
+        if rows:
+            return alternatives(forget, rows, self.config)
+        if self.inputs.model is None:
+            raise InputError(
+                "the mismatch kind alternative needs answers",
+                mend="Give --alternatives, or --model to draw them from.",
+            )
+        return sampled_alternatives(
+            self._target.model(),
+            forget,
+            self.config,
+            encode=self._meaning.encode if self.config.neighbour_share else None,
+            books=self.books,
+            progress=self.progress,
+        )
 
     def _right_answers(self) -> list[Document]:
         """Return the answers that ready data calls right, to prompts in the template."""

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from forgetkit.errors import ForgetkitError, InputError, UsageError
 from forgetkit.evaluate import EvaluateConfig, evaluate
 from forgetkit.forget_set import ForgetSet, write_forget_set
+from forgetkit.results import Estimate, Metric, Results
 from forgetkit_cli.main import app
+from forgetkit_cli.models import metric_table
 from forgetkit_cli.screen import Output
 
 
@@ -62,3 +64,16 @@ def test_metrics_are_listed_with_direction_version_and_worked_value() -> None:
     assert listed["extraction_strength"]["better"] == "lower"
     assert listed["extraction_strength"]["version"] == 1
     assert "2 of 4 = .5" in listed["extraction_strength"]["worked"]
+
+
+def test_the_table_shows_what_was_computed_or_judged_and_counts_the_rest() -> None:
+    metrics = (
+        Metric("utility", "retain", "higher", after=Estimate(0.97)),
+        Metric("leak_rate", "forget", "lower", threshold="at most 0", verdict="fail"),
+        Metric("truth_ratio", "forget", "none"),
+        Metric("similarity", "forget", "none"),
+    )
+    table = metric_table(Results(metrics, "fail", {}, {}, {}))
+    assert table.row_count == 2  # a judged metric without a value cannot be overlooked
+    assert table.caption == "2 more could not be computed; results.json says why"
+    assert metric_table(Results(metrics[:2], "fail", {}, {}, {})).caption is None

@@ -230,7 +230,17 @@ def metric_rows(results: Results) -> dict[str, MetricRow]:
 
 
 def metric_table(results: Results) -> Table:
-    """Return the table before / after / control with thresholds and verdicts."""
+    """Return the table before / after / control with thresholds and verdicts.
+
+    What was neither judged nor could be computed is counted below it.
+    """
     from forgetkit.report.summary import HEADER, table
 
-    return grid(HEADER, table(results))
+    rows = zip(results.metrics, table(results), strict=True)
+    shown = [row for m, row in rows if m.verdict or m.after.value is not None]
+    found = grid(HEADER, shown)
+    missing = len(results.metrics) - len(shown)
+    if missing:
+        found.caption = f"{missing} more could not be computed; results.json says why"
+        found.caption_justify = "left"
+    return found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
     from forgetkit.lm.train import Outcome
 
-CHECKED = 8
+CHECKED = 4
 """Rows of the validation slice on which merged model and adapter are compared."""
 
 

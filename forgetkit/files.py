@@ -67,6 +67,21 @@ def atomic_stream(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         yield stream
 
 
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file for what outgrows memory and no later run reads; it is made anew.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            yield stream
+    except OSError as error:
+        raise _storage(path, error) from error
+
+
 def sweep(folder: Path, names: Iterable[str]) -> None:
     """Remove what killed runs left behind: the temporary files of these names."""
     for name in names:

@@ -69,6 +69,14 @@ class Span:
         """Return the digest of the span's text."""
         return sha256_bytes(self.text.encode("utf-8", "surrogatepass"))
 
+    @property
+    def place(self) -> tuple[str, int, str, int, int, str, str]:
+        """Return where it stands: the order of all spans, by file and number of the row."""
+        file, _, row = self.source.rpartition(":")
+        number = int(row) if row.isdecimal() else 0
+        where = (file if row.isdecimal() else self.source, number, self.field)
+        return (*where, self.start, self.end, self.detector, self.category)
+
     def row(self) -> dict[str, Any]:
         """Return the span as a row of `spans.parquet`."""
         return vars(self) | {"span_id": self.span_id, "text_sha256": self.text_sha256}
@@ -84,14 +92,11 @@ class Span:
 
 
 def write_spans(path: Path, spans: list[Span]) -> None:
-    """Write `spans.parquet`, sorted by place, mode 0600 (it holds protected text)."""
+    """Write `spans.parquet` in the order of `mine`, mode 0600 (it holds protected text)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ordered = sorted(
-        spans, key=lambda s: (s.source, s.field, s.start, s.end, s.detector, s.span_id)
-    )
-    rows = [span.row() for span in ordered]
+    rows = [span.row() for span in sorted(spans, key=lambda s: (s.place, s.span_id))]
     with atomic_path(path, private=True) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema.spans()), temporary)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import json
 import os
@@ -24,9 +23,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forgetkit.config import parse
-from forgetkit.corpus.pieces import pieces_of
 from forgetkit.dedupe import DedupeConfig, dedupe
 from forgetkit.dedupe.cutting import cut
+from forgetkit.engine import plan
 from forgetkit.errors import InputError, TamperedError, TooManyBadRowsError, UsageError
 from forgetkit.files import sha256_tree
 from forgetkit.match.fingerprints import key_of
@@ -123,32 +122,22 @@ def test_what_is_kept_holds_no_copies_any_more(tmp_path: Path) -> None:
     assert again.counts["kept"] == 7
 
 
-def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
-    corpus = mixed_corpus(tmp_path / "corpus")
-    trees = []
-    for workers in (1, 2, 4):
-        dedupe([corpus], tmp_path / str(workers), workers=workers)
-        trees.append(sha256_tree(tmp_path / str(workers)))
-    assert trees[0] == trees[1] == trees[2]
-
-
-def test_a_file_in_pieces_gives_the_same_as_a_whole_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_size_of_tasks_changes_no_result(tmp_path: Path) -> None:
     corpus = mixed_corpus(tmp_path / "corpus")
     rows = pa.table({"text": [prose(n % 9 + 20) for n in range(30)], "date": range(30)})
     pq.write_table(rows, corpus / "f.parquet", row_group_size=4)
+    assert len(plan([corpus], 700).tasks) > 8
     for level, keep in (("document", "first"), ("document", "newest"), ("line", "first")):
         values = {"level": level, "keep": keep, "keep_column": "date" if keep == "newest" else None}
-        config = parse(DedupeConfig, values, "dedupe")
-        outs = [tmp_path / f"{level}-{keep}-{pieces}" for pieces in ("whole", "cut")]
-        dedupe([corpus], outs[0], config=config)
-        with monkeypatch.context() as patch:
-            small = functools.partial(pieces_of, unit=700)
-            assert len(small("f", corpus / "f.parquet")) > 3
-            patch.setattr("forgetkit.dedupe.job.pieces_of", small)
-            dedupe([corpus], outs[1], config=config, workers=2)
-        assert sha256_tree(outs[0]) == sha256_tree(outs[1])
+        trees = []
+        for size in (32.0, 0.0007):
+            out = tmp_path / f"{level}-{keep}-{size}"
+            config = parse(DedupeConfig, values | {"task_mb": size}, "dedupe")
+            dedupe([corpus], out, config=config, workers=2)
+            trees.append(sha256_tree(out))
+            assert trees[-1].pop("summary.json")
+            assert trees[-1].pop(".summary.json.started")
+        assert trees[0] == trees[1]
 
 
 def test_formats_that_are_only_read_become_json_lines(tmp_path: Path) -> None:

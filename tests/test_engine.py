@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mined_corpus
 import pytest
+from faults import KINDS, Faults, Killed
 
 from forgetkit.engine import Output, Part, Shard, Task, once, plan, run
 from forgetkit.errors import ForgetkitError, TamperedError, UsageError
@@ -103,47 +99,7 @@ def test_processes_work_where_threads_do_not_help(
         run(tasks, Count(), tmp_path, "x", engine="spark")
 
 
-class Killed(BaseException):
-    """What is left of a process that was killed."""
-
-
-class Faults:
-    """Let the n-th operation on files fail, and all later ones of a killed process."""
-
-    def __init__(self, nth: int, kind: str) -> None:
-        self.nth, self.kind, self.seen = nth, kind, 0
-
-    def wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*values: Any, **named: Any) -> Any:
-            self.seen += 1
-            if self.seen == self.nth and self.kind == "short":
-                if original is Path.write_bytes:
-                    original(values[0], values[1][: len(values[1]) // 2])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self.kind == "kill" and self.seen >= self.nth:
-                raise Killed
-            if self.seen == self.nth:
-                number = getattr(errno, self.kind)
-                raise OSError(number, os.strerror(number))
-            return original(*values, **named)
-
-        return operation
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(os, "fsync", self.wrap(lambda handle: None))  # no need to reach a disk
-        for place, name in (
-            (tempfile, "mkstemp"),
-            (Path, "replace"),
-            (Path, "chmod"),
-            (Path, "mkdir"),
-            (Path, "write_bytes"),
-            (Path, "unlink"),
-            (shutil, "rmtree"),
-        ):
-            patch.setattr(place, name, self.wrap(getattr(place, name)))
-
-
-@pytest.mark.parametrize("kind", ["kill", "ENOSPC", "EIO", "short"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_whichever_operation_fails_the_same_command_then_gives_the_same_bytes(
     made: tuple[list[Path], MineConfig], tmp_path: Path, kind: str
 ) -> None:

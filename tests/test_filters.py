@@ -179,7 +179,31 @@ def test_a_threshold_keeps_the_recall_it_is_set_for() -> None:
     chosen = threshold_of(labels, scores, Recipe(recall=0.9))
     assert (scores[labels] >= chosen).mean() >= 0.9
     allowed = threshold_of(labels, scores, Recipe(false_positives=0.05))
-    assert (scores[~labels] > allowed).mean() <= 0.05
+    assert 0 < (scores[~labels] >= allowed).mean() <= 0.05
+
+
+@pytest.mark.parametrize("tied", [0.0, 0.25, 0.5, 0.123456, 1.0])
+def test_rows_that_tie_do_not_reach_the_threshold_together(tied: float) -> None:
+    labels = np.arange(200) < 100
+    scores = np.where(np.arange(200) < 40, 0.9, tied)
+    chosen = threshold_of(labels, scores, Recipe(false_positives=0.05))
+    assert (scores[~labels] >= chosen).mean() == 0
+    assert tied < chosen < tied + 0.0002
+    scores[-4:] = 0.95
+    chosen = threshold_of(labels, scores, Recipe(false_positives=0.05))
+    assert (scores[~labels] >= chosen).mean() <= 0.05
+
+
+def test_a_filter_of_rows_that_say_nothing_flags_nothing_and_its_card_says_why(
+    tmp_path: Path,
+) -> None:
+    rows = [{"id": f"r{n}", "text": "The same" + "." * n, "label": n % 2} for n in range(200)]
+    labels = written(tmp_path / "labels.jsonl", rows)
+    made = train_filter([labels], tmp_path / "filter")
+    assert made.warnings == ["no held-out row reaches the threshold of category 'harmful'"]
+    assert made.card["held_out"]["harmful"]["false_positives"]["value"] == 0.0
+    card = " ".join((tmp_path / "filter" / "README.md").read_text("utf-8").split())
+    assert "no more than 5% of the harmless rows reach it, and rows whose scores tie fall" in card
 
 
 def test_the_command_prints_figures_and_exits_with_the_code_of_its_error(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from forgetkit.files import sha256_tree
 from forgetkit.mine import MineConfig, MineResult, mine
 from forgetkit.mine.detector import Sought, sentences, windows
 from forgetkit.mine.harm import Harm
+from forgetkit.mine.indexing import index_works
 from forgetkit.mine.semantic import Semantic
 from forgetkit.progress import Silent
-from forgetkit.spans import Span
+from forgetkit.spans import Span, read_spans, write_spans
 
 SAMPLE = Path(__file__).parent.parent / "sample_data"
 VERBATIM = MineConfig(detectors=("verbatim",))
@@ -289,3 +290,51 @@ def test_harmful_windows_of_a_text_are_joined() -> None:
 def test_an_unknown_harm_category_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown category 'toxic'"):
         harm(Document("d", "a:1", text="x"), harm_categories=("toxic",))
+
+
+def test_copies_that_a_policy_drops_are_counted(tmp_path: Path) -> None:
+    words = (SAMPLE / "works").glob("*.txt").__next__().read_text("utf-8").split()
+    shared, own = " ".join(words[300:360]), " ".join(words[900:960])
+    (tmp_path / "works").mkdir()
+    for name in ("one", "two", "three"):
+        beside = " ".join(words[1000 + 100 * len(name) : 1080 + 100 * len(name)])
+        (tmp_path / "works" / f"{name}.txt").write_text(f"{shared}\n\n{beside}\n", "utf-8")
+    with (tmp_path / "works" / "one.txt").open("a", encoding="utf-8") as stream:
+        stream.write(own)
+    (tmp_path / "free").mkdir()
+    (tmp_path / "free" / "licence.txt").write_text(own, "utf-8")
+    index_works([tmp_path / "free"], tmp_path / "free.idx")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": f"{shared} No. {own}"}), "utf-8")
+    common = {"dropped_in_many_works": 3}
+    for named, counts in (
+        ({}, {}),
+        ({"max_works": 2}, common),
+        ({"ignore": str(tmp_path / "free.idx")}, {"dropped_as_ignored": 1}),
+        (
+            {"max_works": 2, "ignore": str(tmp_path / "free.idx")},
+            common | {"dropped_as_ignored": 1},
+        ),
+    ):
+        config = VERBATIM.model_validate({**VERBATIM.model_dump(), **named})
+        out = tmp_path / "-".join(["out", *named])
+        found = mine([tmp_path / "a.jsonl"], out, works=[tmp_path / "works"], config=config)
+        assert found.reports["verbatim"] == counts
+        assert found.counts["verbatim"] == 4 - sum(counts.values())
+
+
+def test_a_second_writing_of_spans_keeps_their_order(tmp_path: Path) -> None:
+    rows = [{"text": f"{n} secret words"} for n in range(12)]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    for name in ("b.jsonl", "a.jsonl"):
+        (tmp_path / name).write_text(lines, "utf-8")
+    (tmp_path / "p.txt").write_text("secret\n", "utf-8")
+    config = MineConfig(detectors=("pattern",), patterns=tmp_path / "p.txt")
+    files = [tmp_path / "b.jsonl", tmp_path / "a.jsonl"]
+    found = mine(files, tmp_path / "out", config=config)
+    write_spans(tmp_path / "again.parquet", found.spans[::-1])
+    again = read_spans(tmp_path / "again.parquet")
+    assert again == found.spans
+    assert [span.source for span in again][1:3] == ["a.jsonl:2", "a.jsonl:3"]
+    assert again[10].source == "a.jsonl:11"
+    odd = Span("d", "by hand", "text", 0, 1, "pattern", "c", 1.0, "x")
+    assert odd.place[:2] == ("by hand", 0)

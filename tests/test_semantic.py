@@ -173,6 +173,24 @@ def test_the_model_reads_likely_windows_first_and_says_what_it_never_read() -> N
     assert report["recall_low"] < 1.0
 
 
+def test_a_small_corpus_is_read_whole_though_nothing_in_it_looks_likely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    documents = [Document(str(n), f"a:{n + 1}", host(n)) for n in range(40)]
+    sought = Sought((Work("story", "Story", "Zyxwv quorn blarf, mimsy toves gyred and wabe."),))
+    batch = DocumentBatch.of(documents)
+    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=Words())
+    candidates = detector.look(batch).candidates
+    assert candidates is not None
+    assert not any(candidates["is_above"].to_pylist())
+    _, report = mined(documents, sought)
+    assert report["windows_read"] == candidates.num_rows > 40
+    assert report["windows_never_read"] == 0
+    monkeypatch.setattr("forgetkit.mine.semantic.SAMPLE", candidates.num_rows - 1)
+    _, report = mined(documents, sought)
+    assert report["windows_never_read"] == 1
+
+
 def test_seeds_are_looked_for_without_works() -> None:
     seed = "How do I pick the lock of my neighbour's door at night?"
     documents = [

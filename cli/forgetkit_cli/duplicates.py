@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forgetkit.errors import UsageError
 from forgetkit_cli import options
 from forgetkit_cli.screen import Bars, Output, Screen, paths
+
+if TYPE_CHECKING:
+    from forgetkit.dedupe import DedupeConfig, DedupeResult
 
 DEDUPE = """Drop the copies in a corpus, or group the spans of a spans file.
 
@@ -80,7 +83,13 @@ def dedupe(
     max_bad_rows: Annotated[
         int | None, typer.Option("--max-bad-rows", min=0, help="Bad rows that are allowed.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = 1,
+    workers: options.Workers = 1,
+    engine: options.Engine = "local",
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Only part i/n of the work; then once without, to gather."),
+    ] = None,
+    dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -90,8 +99,7 @@ def dedupe(
 ) -> None:
     """Drop the copies in a corpus, or group the spans of a spans file."""
     from forgetkit.config import resolve
-    from forgetkit.dedupe import DedupeConfig, dedupe_spans
-    from forgetkit.dedupe import dedupe as run
+    from forgetkit.dedupe import DedupeConfig
 
     flags = options.given(
         settings,
@@ -111,21 +119,63 @@ def dedupe(
     )
     chosen = resolve(DedupeConfig, "dedupe", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
-    with Bars(screen) as bars:
-        if len(source) == 1 and source[0].name.endswith("spans.parquet"):
-            if against or signatures:
-                raise UsageError("--against and --signatures are for corpora, not for spans")
-            done = dedupe_spans(source[0], out, config=chosen, progress=bars)
-        else:
-            done = run(
-                source,
-                out,
-                against=against or (),
-                signatures=signatures,
-                config=chosen,
-                workers=workers,
-                progress=bars,
+    named: dict[str, Any] = {
+        "against": against or (),
+        "signatures": signatures,
+        "config": chosen,
+        "workers": workers,
+        "engine": engine,
+    }
+    if len(source) == 1 and source[0].name.endswith("spans.parquet"):
+        if against or signatures or shard or engine != "local":
+            raise UsageError(
+                "--against, --signatures, --shard and --engine are for corpora, not for spans"
             )
+        _spans(source[0], out, chosen, screen, dry_run)
+    else:
+        _corpus(source, out, shard, named, screen, dry_run)
+
+
+def _spans(source: Path, out: Path, config: DedupeConfig, screen: Screen, dry_run: bool) -> None:
+    from forgetkit.dedupe import dedupe_spans
+    from forgetkit.spans import read_spans
+
+    if dry_run:
+        screen.show(Output(command="dedupe", counts={"spans": len(read_spans(source))}))
+        return
+    with Bars(screen) as bars:
+        done = dedupe_spans(source, out, config=config, progress=bars)
+    _show(done, screen)
+
+
+def _corpus(
+    source: list[Path],
+    out: Path,
+    shard: str | None,
+    named: dict[str, Any],
+    screen: Screen,
+    dry_run: bool,
+) -> None:
+    from forgetkit.dedupe import dedupe as run
+    from forgetkit.dedupe import dedupe_shard, preview
+    from forgetkit.engine import Shard
+
+    if dry_run:
+        counts = preview(source, against=named["against"], config=named["config"])
+        screen.show(Output(command="dedupe", counts=dict(counts)))
+        return
+    if shard is None:
+        with Bars(screen) as bars:
+            done = run(source, out, progress=bars, **named)
+        _show(done, screen)
+        return
+    part = Shard.parse(shard)
+    with Bars(screen) as bars:
+        tasks = dedupe_shard(source, out, part, progress=bars, **named)
+    screen.show(Output(command="dedupe", outputs={"parts": str(out)}, counts=dict(tasks)))
+
+
+def _show(done: DedupeResult, screen: Screen) -> None:
     screen.show(
         Output(
             command="dedupe",

@@ -19,6 +19,8 @@ def card_text(card: dict[str, Any]) -> str:
         "training never saw. Intervals are Wilson's, 95 %.",
         "",
         *_table(card["held_out"], card["thresholds"]),
+        "",
+        _rule(config),
     ]
     if "second" in card:
         lines += ["", f"With the embedding head (`{card['embedder']}`):", ""]
@@ -32,6 +34,17 @@ def card_text(card: dict[str, Any]) -> str:
             )
     lines += ["", "It knows no context; let a person or a stronger classifier confirm its finds."]
     return "\n".join(lines) + "\n"
+
+
+def _rule(config: dict[str, Any]) -> str:
+    """Say how the thresholds were set."""
+    if config["recall"] is not None:
+        return f"A threshold is the highest score that keeps {config['recall']:.0%} of the harmful."
+    return (
+        "A threshold is strict: no more than "
+        f"{config['false_positives']:.0%} of the harmless rows reach it, and rows whose scores "
+        "tie fall below it together."
+    )
 
 
 def _table(held_out: dict[str, Any], thresholds: dict[str, float]) -> list[str]:

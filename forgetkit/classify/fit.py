@@ -8,6 +8,7 @@ held-out rows are touched once, to measure. Folds and the held-out part are hash
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -152,10 +153,16 @@ def joined(scores: Any, labels: Any, weights: Any) -> Vector:
 
 
 def threshold_of(labels: Any, scores: Any, recipe: Recipe) -> float:
-    """Return the score that the recipe's rule asks for, from scores of rows not trained on."""
+    """Return the score that the recipe's rule asks for, from scores of rows not trained on.
+
+    Without a recall asked for, it is the least number of four decimals that no more than the share
+    `false_positives` of harmless rows reach; where many of them tie it lies above them all.
+    """
     if recipe.recall is not None:
         return round(float(np.quantile(scores[labels], 1 - recipe.recall, method="lower")), 4)
-    return round(float(np.quantile(scores[~labels], 1 - recipe.false_positives)), 4)
+    harmless = np.sort(scores[~labels])[::-1]
+    allowed = min(int(recipe.false_positives * len(harmless)), len(harmless) - 1)
+    return (math.floor(float(harmless[allowed]) * 10_000) + 1) / 10_000
 
 
 def quantised(fitted: Sequence[Fitted]) -> dict[str, npt.NDArray[Any]]:

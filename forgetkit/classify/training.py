@@ -156,7 +156,11 @@ def _embed(name: str) -> Any:
 
 def _warnings(card: dict[str, Any]) -> list[str]:
     few = [name for name, held in card["held_out"].items() if held["harmful"] < 20]
-    return [f"category '{name}' has fewer than 20 held-out positives" for name in few]
+    silent = [name for name, held in card["held_out"].items() if not held["precision"]["n"]]
+    return [
+        *(f"category '{name}' has fewer than 20 held-out positives" for name in few),
+        *(f"no held-out row reaches the threshold of category '{name}'" for name in silent),
+    ]
 
 
 __all__ = ["FilterConfig", "FilterResult", "Labelled", "train_filter"]

@@ -8,6 +8,13 @@ dedupe_spans(Path("mined/spans.parquet"), Path("clusters"))
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import DedupeResult
 from forgetkit.dedupe.passages import dedupe_spans
-from forgetkit.dedupe.stage import dedupe
+from forgetkit.dedupe.stage import dedupe, dedupe_shard, preview
 
-__all__ = ["DedupeConfig", "DedupeResult", "dedupe", "dedupe_spans"]
+__all__ = [
+    "DedupeConfig",
+    "DedupeResult",
+    "dedupe",
+    "dedupe_shard",
+    "dedupe_spans",
+    "preview",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -92,6 +92,17 @@ class DedupeConfig(Config):
         ge=0,
         description="Bad rows that are allowed; null means the larger of 10 and 0.1 % of all.",
     )
+    task_mb: float = Field(
+        32.0,
+        gt=0.0,
+        description="Megabytes of the corpus that a worker takes at once and that a run, killed "
+        "and begun again, does anew.",
+    )
+
+    def of_looking(self) -> dict[str, Any]:
+        """Return the settings that what a task gives depends on."""
+        names = {"level", "compare", "threshold", "near", "least_characters", "seed", "columns"}
+        return self.model_dump(mode="json", include=names)
 
     @model_validator(mode="after")
     def _column_where_needed(self) -> DedupeConfig:

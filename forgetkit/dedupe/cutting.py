@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forgetkit.corpus import Quarantine
+from forgetkit.corpus.pieces import Piece
 from forgetkit.dedupe.catalogue import Numbers, first_equal
-from forgetkit.dedupe.parts import Source
+from forgetkit.dedupe.parts import gathered
 from forgetkit.dedupe.reading import read_texts
-from forgetkit.files import atomic_path
+from forgetkit.dedupe.stretches import Stretches
+from forgetkit.engine import Output, Task
+from forgetkit.files import atomic_stream
 from forgetkit.match.signatures import Signer
 from forgetkit.match.units import units_of
 from forgetkit.match.words import Column
@@ -27,8 +30,30 @@ _GROUP = 4_000_000  # fingerprints compared at once
 _ROWS = 65_536  # rows of a table that are written at once
 
 
-def unit_file(
-    source: Source, quarantine: Quarantine, signer: Signer, config: DedupeConfig
+@dataclass(frozen=True)
+class Units:
+    """Find the lines or paragraphs of a task.
+
+    Attributes:
+        signer: makes their fingerprints.
+        config: says which, and how long they are at least.
+    """
+
+    signer: Signer
+    config: DedupeConfig
+
+    @property
+    def in_threads(self) -> bool:
+        """Say that the kernels run outside the interpreter's lock."""
+        return True
+
+    def __call__(self, task: Task) -> Output:
+        """Return where each stands, its fingerprint, and the books."""
+        return gathered(task, lambda piece, books: units_in(piece, books, self.signer, self.config))
+
+
+def units_in(
+    piece: Piece, quarantine: Quarantine, signer: Signer, config: DedupeConfig
 ) -> Iterator[pa.Table]:
     """Yield a table a batch: row, start, end (code points of the text), print_a, print_b.
 
@@ -54,19 +79,13 @@ def unit_file(
         )
 
     yield table(np.zeros(0, np.int64), pa.array([], pa.large_string()))
-    for batch in read_texts(source.piece, config.columns, quarantine, text_only=True):
+    for batch in read_texts(piece, config.columns, quarantine, text_only=True):
         yield table(batch.rows, batch.texts)
 
 
-def first_units(parts: Sequence[Path]) -> Numbers:
-    """Return for each unit of all parts the number of the first equal one, `(n,)`."""
-    import pyarrow.parquet as pq
-
-    def column(name: str) -> Any:
-        tables = [pq.read_table(part, columns=[name])[name].to_numpy() for part in parts]
-        return np.concatenate(tables)
-
-    prints = np.stack([column("print_a"), column("print_b")], axis=1)
+def first_units(where: Stretches) -> Numbers:
+    """Return for each unit the number of the first equal one, `(n,)`."""
+    prints = np.stack([where.column("print_a"), where.column("print_b")], axis=1)
     found = np.arange(len(prints), dtype=np.int64)
     groups = np.uint64(1 + len(prints) // _GROUP)
     for group in range(int(groups)):
@@ -99,55 +118,45 @@ class Cuts:
     """Units that go.
 
     Attributes:
-        parts: tables of units, in order.
-        labels: the file that each is about.
-        bounds: `(parts + 1,)` number of the first unit of each.
+        where: the units, by piece of a file.
         first: `(n,)` the first unit equal to each.
         goes: `(n,)` whether a unit is cut out.
     """
 
-    parts: tuple[Path, ...]
-    labels: tuple[str, ...]
-    bounds: Numbers
+    where: Stretches
     first: Numbers
     goes: Any
 
     @classmethod
-    def load(
-        cls, parts: Sequence[Path], labels: Sequence[str], settled_parts: int, *, alone: bool
-    ) -> Cuts:
+    def load(cls, where: Stretches, settled_pieces: int, *, alone: bool) -> Cuts:
         """Find the units of ours that stand elsewhere before.
 
         Args:
-            parts: tables of units, the other corpus first.
-            labels: the file that each is about.
-            settled_parts: so many parts belong to the other corpus.
+            where: the units, those of the other corpus first.
+            settled_pieces: so many pieces belong to the other corpus.
             alone: cut only what the other corpus holds.
         """
-        import pyarrow.parquet as pq
-
-        sizes = [pq.read_metadata(part).num_rows for part in parts]
-        bounds = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-        first = first_units(parts)
+        first = first_units(where)
         number = np.arange(len(first))
-        settled = bounds[settled_parts]
+        settled = where.bounds[settled_pieces]
         goes = (first != number) & (number >= settled)
         if alone:
             goes &= first < settled
-        return cls(tuple(parts), tuple(labels), bounds, first, goes)
+        return cls(where, first, goes)
 
-    def of_parts(self, parts: Sequence[int]) -> Ranges:
-        """Return what goes of one file, given the parts of its pieces."""
+    def of_pieces(self, pieces: Sequence[int]) -> Ranges:
+        """Return what goes of one file, given its pieces."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        tables = []
-        for part in parts:
-            goes = self.goes[self.bounds[part] : self.bounds[part + 1]]
-            table = pq.read_table(self.parts[part], columns=["row", "start", "end"])
-            tables.append(table.replace_schema_metadata(None).filter(goes))
-        whole = pa.concat_tables(tables)
-        return Ranges(*(whole[name].to_numpy() for name in ("row", "start", "end")))
+        bounds = self.where.bounds
+        names = ("row", "start", "end")
+        whole = pa.concat_tables(
+            self.where.piece(piece, names).filter(
+                pa.array(self.goes[bounds[piece] : bounds[piece + 1]])
+            )
+            for piece in pieces
+        )
+        return Ranges(*(whole[name].to_numpy() for name in names))
 
     def write(self, path: Path, level: str, reason: str) -> None:
         """Write `duplicates.parquet`: where each unit that goes stands, and where it stays."""
@@ -161,7 +170,7 @@ class Cuts:
         kinds = [(name, pa.string() if name.endswith("source") else pa.int64()) for name in names]
         kinds += [(name, pa.string()) for name in ("level", "method", "reason")]
         schema = pa.schema(kinds)
-        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        with atomic_stream(path) as stream, pq.ParquetWriter(stream, schema) as writer:
             for begin in range(0, max(1, len(numbers)), _ROWS):
                 some = numbers[begin : begin + _ROWS]
                 same = [[value] * len(some) for value in (level, "exact", reason)]
@@ -170,19 +179,11 @@ class Cuts:
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
     def _places(self, numbers: Numbers) -> tuple[list[str], Any, Any]:
-        import pyarrow.parquet as pq
-
-        sources = np.empty(len(numbers), object)
-        start, end = np.empty((2, len(numbers)), np.int64)
-        part_of = np.searchsorted(self.bounds, numbers, side="right") - 1
-        for part in np.unique(part_of):
-            at = np.flatnonzero(part_of == part)
-            table = pq.read_table(self.parts[part], columns=["row", "start", "end"])
-            inside = table.take(numbers[at] - self.bounds[part])
-            rows = inside["row"].to_pylist()
-            sources[at] = [f"{self.labels[part]}:{row}" for row in rows]
-            start[at], end[at] = inside["start"].to_numpy(), inside["end"].to_numpy()
-        return sources.tolist(), start, end
+        found = self.where.taken(numbers, ("row", "start", "end"))
+        pieces = self.where.piece_of(numbers).tolist()
+        rows = found["row"].to_pylist()
+        sources = [f"{self.where.labels[p]}:{row}" for p, row in zip(pieces, rows, strict=True)]
+        return sources, found["start"].to_numpy(), found["end"].to_numpy()
 
 
 def cut(text: str, ranges: Sequence[tuple[int, int]], level: str) -> str:

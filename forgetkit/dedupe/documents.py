@@ -21,8 +21,7 @@ from forgetkit.dedupe.keeping import ranks
 from forgetkit.dedupe.meaning import SameMeaning, same_meaning
 from forgetkit.dedupe.nearby import Nearby, Shingled, compare_near
 from forgetkit.dedupe.shards import Shard
-from forgetkit.dedupe.signing import shingle_file, sign_file
-from forgetkit.dedupe.stored import StoredPart
+from forgetkit.dedupe.signing import Sign, key_name, shingle_piece
 from forgetkit.dedupe.tables import write_clusters, write_duplicates, write_labels
 from forgetkit.embed import open_embedder
 from forgetkit.match.signatures import bands_for
@@ -34,23 +33,15 @@ class Documents:
 
     Attributes:
         job: what to do.
-        stored: signatures of earlier runs; they come before everything that is read.
     """
 
     job: Job
-    stored: list[StoredPart]
 
     def run(self) -> dict[str, Any]:
         """Do all steps; return the summary."""
         job, config = self.job, self.job.config
-        signer = job.signer
-        parts = job.read(lambda one, books: sign_file(one, books, signer, config.columns))
-        catalogue = Catalogue.load(
-            [*(part.table for part in self.stored), *parts],
-            [*(part.label for part in self.stored), *(source.label for source in job.sources)],
-            len(self.stored) + len(job.theirs),
-            alone=config.against_only,
-        )
+        where = job.find(Sign(job.signer, config.columns))
+        catalogue = Catalogue.load(where, job.settled, alone=config.against_only)
         near = self._compare(catalogue)
         clusters = self._cluster(catalogue, near)
         dropped = self._write_tables(catalogue, near, clusters)
@@ -71,9 +62,9 @@ class Documents:
 
     def _by_file(self, catalogue: Catalogue, numbers: Numbers) -> dict[str, int]:
         found: dict[str, int] = {}
-        parts, lost = np.unique(catalogue.part_of(numbers), return_counts=True)
-        for part, count in zip(parts.tolist(), lost.tolist(), strict=True):
-            label = catalogue.labels[part]
+        pieces, lost = np.unique(catalogue.where.piece_of(numbers), return_counts=True)
+        for piece, count in zip(pieces.tolist(), lost.tolist(), strict=True):
+            label = catalogue.where.labels[piece]
             found[label] = found.get(label, 0) + count
         return found
 
@@ -84,15 +75,10 @@ class Documents:
             return SameMeaning(left[:0], left[:0], np.zeros(0), len(left))
         job.progress.stage("comparing meanings", None)
         embedder = job.embedder or open_embedder(config.embedder)
-        sources = list(enumerate(job.ours, self._first_part))
-        alike = same_meaning(catalogue, sources, left, config, embedder)
+        pieces = enumerate(job.pieces, job.settled)
+        alike = same_meaning(catalogue, pieces, left, config, embedder)
         alike.write(job.out / "semantic.parquet", catalogue, embedder.name)
         return alike
-
-    @property
-    def _first_part(self) -> int:
-        """Return the number of the first part that is ours."""
-        return len(self.stored) + len(self.job.theirs)
 
     def _compare(self, catalogue: Catalogue) -> Nearby:
         config = self.job.config
@@ -104,21 +90,15 @@ class Documents:
             bands_for(config.threshold).count,
             config.threshold,
             self.job.parts_folder,
-            self._shingles,
+            lambda chosen: self.job.shingles(catalogue.where, catalogue.rows, chosen),
             alone=config.against_only,
         )
-
-    def _shingles(self, part: int, rows: Numbers) -> Shingled:
-        if part < len(self.stored):
-            return self.stored[part].sets(rows)
-        source = self.job.sources[part - len(self.stored)]
-        return shingle_file(source, self.job.config.columns, rows)
 
     def _cluster(self, catalogue: Catalogue, near: Nearby) -> Clusters:
         config = self.job.config
         clusters = cluster(catalogue, near, np.arange(len(catalogue)))
-        sources = [None] * len(self.stored) + [*self.job.sources]
-        rank = ranks(catalogue, sources, config, np.sort(clusters.members))
+        pieces = [None] * self.job.settled + [*self.job.pieces]
+        rank = ranks(catalogue, pieces, config, np.sort(clusters.members))
         clusters = cluster(catalogue, near, rank)
         if config.verify_representative:
             return split_by_representative(clusters, catalogue, near, config.threshold, rank)
@@ -149,8 +129,8 @@ class Documents:
         job.progress.stage("writing what stays", len(files))
         bad = job.bad_rows()
         for label, path, pieces in files:
-            first, last = self._first_part + pieces[0], self._first_part + pieces[-1]
-            begin, end = catalogue.bounds[first], catalogue.bounds[last + 1]
+            first, last = job.settled + pieces[0], job.settled + pieces[-1]
+            begin, end = catalogue.where.bounds[[first, last + 1]]
             rows = catalogue.rows[begin:end]
             stays = np.ones(len(rows), bool)
             gone = dropped[np.searchsorted(dropped, begin) : np.searchsorted(dropped, end)]
@@ -163,14 +143,16 @@ class Documents:
     def _to_store(
         self, catalogue: Catalogue, dropped: Numbers
     ) -> Iterator[tuple[str, Any, Shingled]]:
-        import pyarrow.parquet as pq
+        import pyarrow as pa
 
-        for part, source in enumerate(self.job.ours, self._first_part):
-            numbers = np.arange(catalogue.bounds[part], catalogue.bounds[part + 1])
-            stays = ~np.isin(numbers, catalogue.within(part, dropped))
-            table = pq.read_table(catalogue.parts[part]).filter(stays)
-            table = table.replace_schema_metadata(None)
-            yield source.label, table, self._shingles(part, catalogue.rows[numbers[stays]])
+        where, columns = catalogue.where, self.job.config.columns
+        names = ["row", "doc_id", "characters", "grams", "print_a", "print_b"]
+        names += [key_name(band) for band in range(bands_for(self.job.config.threshold).count)]
+        for number, piece in enumerate(self.job.pieces, self.job.settled):
+            numbers = np.arange(where.bounds[number], where.bounds[number + 1])
+            stays = ~np.isin(numbers, where.within(number, dropped))
+            table = where.piece(number, names).filter(pa.array(stays))
+            yield piece.label, table, shingle_piece(piece, columns, catalogue.rows[numbers[stays]])
 
 
 def _chosen(matches: Matches, mask: Any) -> Matches:
@@ -182,8 +164,3 @@ def _chosen(matches: Matches, mask: Any) -> Matches:
         jaccard=matches.jaccard[mask],
         containment=matches.containment[mask],
     )
-
-
-def stored_parts(job: Job) -> list[StoredPart]:
-    """Return what earlier runs kept."""
-    return job.store.before(job.digest) if job.store else []

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from forgetkit.corpus.pieces import Piece
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.config import DedupeConfig
-from forgetkit.dedupe.parts import Source
 from forgetkit.dedupe.reading import documents_of
 from forgetkit.errors import InputError
 
 
 def ranks(
-    catalogue: Catalogue, sources: Sequence[Source | None], config: DedupeConfig, members: Numbers
+    catalogue: Catalogue, sources: Sequence[Piece | None], config: DedupeConfig, members: Numbers
 ) -> Numbers:
     """Return the place of each document in the order of preference, `(n,)`; 0 is the best.
 
@@ -25,7 +25,7 @@ def ranks(
 
     Args:
         catalogue: all documents.
-        sources: the file of each part; None for signatures of earlier runs.
+        sources: all pieces; None for signatures of earlier runs.
         config: settings.
         members: `(m,)` sorted documents that have copies; only their columns are read.
 
@@ -33,14 +33,14 @@ def ranks(
         InputError: a file lacks the column, or it holds values that have no order.
     """
     count = len(catalogue)
-    part = catalogue.part_of(np.arange(count))
-    liking = np.array([_liking(label, config.prefer) for label in catalogue.labels], np.int64)
+    piece = catalogue.where.piece_of(np.arange(count))
+    liking = np.array([_liking(label, config.prefer) for label in catalogue.where.labels], np.int64)
     ours = np.arange(count) >= catalogue.settled
     order = np.lexsort(
         (
             np.arange(count),
             _policy(catalogue, sources, config, members),
-            liking[part] if count else part,
+            liking[piece] if count else piece,
             ours,
         )
     )
@@ -56,7 +56,7 @@ def _liking(label: str, prefer: Sequence[str]) -> int:
 
 
 def _policy(
-    catalogue: Catalogue, sources: Sequence[Source | None], config: DedupeConfig, members: Numbers
+    catalogue: Catalogue, sources: Sequence[Piece | None], config: DedupeConfig, members: Numbers
 ) -> Numbers:
     value = np.zeros(len(catalogue), np.int64)
     if config.keep == "longest":
@@ -64,10 +64,14 @@ def _policy(
     if config.keep_column is None:
         return value
     found: dict[int, Any] = {}
-    held: dict[Source, dict[int, int]] = {}  # the first piece of a file: number by row
+    held: dict[Piece, dict[int, int]] = {}  # the first piece of a file: number by row
     for number, source in enumerate(sources):
-        inside = catalogue.within(number, members)
-        if source is not None and len(inside) and catalogue.bounds[number] >= catalogue.settled:
+        inside = catalogue.where.within(number, members)
+        if (
+            source is not None
+            and len(inside)
+            and catalogue.where.bounds[number] >= catalogue.settled
+        ):
             first = next((one for one in held if one.label == source.label), source)
             rows = catalogue.rows[inside].tolist()
             held.setdefault(first, {}).update(zip(rows, inside.tolist(), strict=True))

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetkit.corpus import Quarantine
+from forgetkit.corpus.pieces import Piece
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import write_columns
-from forgetkit.dedupe.parts import Source
 from forgetkit.dedupe.reading import read_texts
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class SameMeaning:
 
 def same_meaning(
     catalogue: Catalogue,
-    sources: Iterable[tuple[int, Source]],
+    pieces: Iterable[tuple[int, Piece]],
     numbers: Numbers,
     config: DedupeConfig,
     embedder: Embedder,
@@ -69,18 +69,18 @@ def same_meaning(
 
     Args:
         catalogue: all documents.
-        sources: number of the part and file of ours.
+        pieces: ours, each with its number.
         numbers: sorted numbers of the documents that are left.
         config: settings.
         embedder: the model.
     """
     chosen = numbers[: config.semantic_budget]
     vectors = np.zeros((len(chosen), embedder.dimension), np.float32)
-    for part, source in sources:
-        inside = catalogue.within(part, chosen)
+    for number, piece in pieces:
+        inside = catalogue.where.within(number, chosen)
         if len(inside):
             at = int(np.searchsorted(chosen, inside[0]))
-            _embed(source, catalogue.rows[inside], config, embedder, vectors[at:])
+            _embed(piece, catalogue.rows[inside], config, embedder, vectors[at:])
     pairs = _leaders(vectors, config.semantic_threshold)
     first = np.array([pair[0] for pair in pairs], np.int64)
     second = np.array([pair[1] for pair in pairs], np.int64)
@@ -89,7 +89,7 @@ def same_meaning(
 
 
 def _embed(
-    source: Source,
+    piece: Piece,
     rows: Numbers,
     config: DedupeConfig,
     embedder: Embedder,
@@ -97,7 +97,7 @@ def _embed(
 ) -> None:
     """Write the vectors of some rows of a file, in order."""
     done = 0
-    for batch in read_texts(source.piece, config.columns, Quarantine()):
+    for batch in read_texts(piece, config.columns, Quarantine()):
         places = np.flatnonzero(np.isin(batch.rows, rows))
         if len(places):
             texts = [batch.texts[place].as_py() for place in places.tolist()]

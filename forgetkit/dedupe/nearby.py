@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetkit.dedupe.catalogue import BandKeys, Catalogue, Numbers
+from forgetkit.files import scratch
 from forgetkit.match.groups import Edges, Sets, near_groups, sharing_a_key
 
 Shingled = Iterator[tuple[npt.NDArray[np.uint64], Numbers]]
@@ -43,7 +44,7 @@ def compare_near(
     bands: int,
     threshold: float,
     folder: Path,
-    shingles_of: Callable[[int, Numbers], Shingled],
+    shingles_of: Callable[[Numbers], Shingled],
     *,
     alone: bool,
 ) -> Nearby:
@@ -54,7 +55,7 @@ def compare_near(
         bands: of their signatures.
         threshold: least Jaccard similarity.
         folder: for files that outgrow memory.
-        shingles_of: returns the shingles of some rows of a part.
+        shingles_of: returns the shingles of some documents, sorted, one behind the other.
         alone: our documents are compared with the other corpus only.
     """
     own = np.arange(len(catalogue))
@@ -64,7 +65,7 @@ def compare_near(
     if not len(chosen):
         return Nearby.nothing()
     place = np.searchsorted(active, chosen)
-    sets = _write_sets(folder / "shingles.u64", catalogue, chosen, shingles_of)
+    sets = _write_sets(folder / "shingles.u64", shingles_of(chosen))
     found = near_groups(
         lambda band: keys(band)[place],
         bands,
@@ -77,19 +78,11 @@ def compare_near(
     return Nearby(chosen, sets, edges)
 
 
-def _write_sets(
-    path: Path,
-    catalogue: Catalogue,
-    chosen: Numbers,
-    shingles_of: Callable[[int, Numbers], Shingled],
-) -> Sets:
+def _write_sets(path: Path, shingled: Shingled) -> Sets:
     sizes = [np.zeros(1, np.int64)]
-    with path.open("wb") as stream:
-        for part in range(len(catalogue.parts)):
-            inside = catalogue.within(part, chosen)
-            if len(inside):
-                for hashes, counts in shingles_of(part, catalogue.rows[inside]):
-                    stream.write(hashes.astype("<u8", copy=False).tobytes())
-                    sizes.append(counts)
+    with scratch(path) as stream:
+        for hashes, counts in shingled:
+            stream.write(hashes.astype("<u8", copy=False).tobytes())
+            sizes.append(counts)
     bounds = np.cumsum(np.concatenate(sizes))
     return Sets.open(path, bounds)

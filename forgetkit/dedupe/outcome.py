@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetkit.files import atomic_path, read_json, sha256_bytes
+from forgetkit.files import atomic_stream, read_json, sha256_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,8 +60,8 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+    with atomic_stream(path) as stream:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
 
 
 def write_columns(path: Path, columns: dict[str, Any]) -> None:
@@ -69,5 +69,5 @@ def write_columns(path: Path, columns: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    with atomic_stream(path) as stream:
+        pq.write_table(pa.table(columns), stream)

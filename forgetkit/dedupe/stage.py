@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
-from forgetkit.corpus import Quarantine
 from forgetkit.dedupe.config import DedupeConfig
+from forgetkit.dedupe.cutting import Units
 from forgetkit.dedupe.documents import Documents
-from forgetkit.dedupe.job import Job, sources_of
+from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.outcome import MARKER, DedupeResult, result_of
+from forgetkit.dedupe.signing import Sign
 from forgetkit.dedupe.stored import Store
 from forgetkit.dedupe.units import run_units
+from forgetkit.engine import Plan, Shard, plan
 from forgetkit.errors import UsageError
-from forgetkit.files import claim_folder, digest_of, write_json
+from forgetkit.files import claim_folder, digest_of, sha256_file, write_json
 from forgetkit.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -32,10 +34,13 @@ def dedupe(
     signatures: Path | None = None,
     config: DedupeConfig | None = None,
     workers: int = 1,
+    engine: str = "local",
     embedder: Embedder | None = None,
     progress: Progress | None = None,
 ) -> DedupeResult:
     """Keep one document of each group of copies, or one of each repeated line or paragraph.
+
+    A run that was killed goes on where it was, and gives the same bytes for any number of workers.
 
     Args:
         source: files and folders of a corpus.
@@ -46,8 +51,9 @@ def dedupe(
         signatures: folder of signatures; what earlier runs kept counts as another corpus, and
             what this run keeps is added.
         config: settings.
+        workers: threads, or CPUs of a local Ray.
+        engine: local or ray.
         embedder: the model of semantic duplicates; None opens the one that the settings name.
-        workers: threads; their number changes no byte of the outputs.
         progress: who watches.
 
     Raises:
@@ -57,39 +63,118 @@ def dedupe(
         UsageError: `out` holds something else, or settings contradict each other.
     """
     began = time.monotonic()
-    config, progress = config or DedupeConfig(), progress or Silent()
+    config = config or DedupeConfig()
+    job, identity = _job(
+        source, out, against, signatures, config, workers, engine, progress, embedder
+    )
+    if not claim_folder(out, MARKER, identity):
+        _sweep(out)
+        whole = job.config.level == "document"
+        summary = Documents(job).run() if whole else run_units(job)
+        shutil.rmtree(job.parts_folder, ignore_errors=True)
+        write_json(out / MARKER, identity | summary)
+    return result_of(out, _outputs(config), time.monotonic() - began)
+
+
+def dedupe_shard(
+    source: Sequence[Path],
+    out: Path,
+    shard: Shard,
+    *,
+    against: Sequence[Path] = (),
+    signatures: Path | None = None,
+    config: DedupeConfig | None = None,
+    workers: int = 1,
+    engine: str = "local",
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Take the first look at one shard; `dedupe` with the same arguments then finds it done.
+
+    Returns:
+        The number of tasks done here and of all tasks.
+
+    Raises:
+        As `dedupe`.
+    """
+    config = config or DedupeConfig()
+    job, identity = _job(source, out, against, signatures, config, workers, engine, progress, None)
+    claim_folder(out, MARKER, identity)
+    whole = config.level == "document"
+    return job.find_shard(
+        Sign(job.signer, config.columns) if whole else Units(job.signer, config), shard
+    )
+
+
+def preview(
+    source: Sequence[Path], *, against: Sequence[Path] = (), config: DedupeConfig | None = None
+) -> dict[str, int]:
+    """Count what a run would read; writes nothing.
+
+    Raises:
+        InputError: a path is missing.
+    """
+    ours, theirs = _plans(source, against, config or DedupeConfig())
+    return {
+        "files": len(ours.fingerprints),
+        "bytes": ours.size,
+        "tasks": len(ours.tasks) + len(theirs.tasks),
+        "ignored": len(ours.ignored),
+        "against_files": len(theirs.fingerprints),
+        "against_bytes": theirs.size,
+    }
+
+
+def _plans(
+    source: Sequence[Path], against: Sequence[Path], config: DedupeConfig
+) -> tuple[Plan, Plan]:
+    unit = int(config.task_mb * 10**6)
+    return plan(source, unit), plan(against, unit)
+
+
+def _job(
+    source: Sequence[Path],
+    out: Path,
+    against: Sequence[Path],
+    signatures: Path | None,
+    config: DedupeConfig,
+    workers: int,
+    engine: str,
+    progress: Progress | None,
+    embedder: Embedder | None,
+) -> tuple[Job, dict[str, Any]]:
+    """Return what is to be done, and what makes two runs the same."""
     _refuse_contradictions(config, against, signatures)
-    ours, theirs = sources_of(source), sources_of(against)
+    ours, theirs = _plans(source, against, config)
+    inputs = {"inputs": _digests(ours), "against": _digests(theirs)}
     identity = {
         "command": "dedupe",
         "version": __version__,
         "config": config.model_dump(mode="json"),
-        "inputs": {one.label: one.sha256 for one in ours},
-        "against": {one.label: one.sha256 for one in theirs},
         "signatures": signatures is not None,
+        **inputs,
     }
     digest = digest_of(identity)
-    if not claim_folder(out, MARKER, identity):
-        _sweep(out)
-        store = Store.open(signatures, config, digest) if signatures else None
-        quarantine = Quarantine(config.max_bad_rows)
-        job = Job(
-            paths=source,
-            ours=ours,
-            theirs=theirs,
-            store=store,
-            out=out,
-            config=config,
-            digest=digest,
-            workers=workers,
-            progress=progress,
-            quarantine=quarantine,
-            embedder=embedder,
-        )
-        summary = _work(job)
-        shutil.rmtree(job.parts_folder, ignore_errors=True)
-        write_json(out / MARKER, identity | summary)
-    return result_of(out, _outputs(config), time.monotonic() - began)
+    job = Job(
+        paths=source,
+        ours=ours,
+        theirs=theirs,
+        store=Store.open(signatures, config, digest) if signatures else None,
+        out=out,
+        config=config,
+        digest=digest,
+        inputs=digest_of(inputs),
+        workers=workers,
+        engine=engine,
+        progress=progress or Silent(),
+        embedder=embedder,
+    )
+    return job, identity
+
+
+def _digests(planned: Plan) -> dict[str, str]:
+    """Return the SHA-256 of each file: nobody shall make two corpora that pass for one."""
+    files = {piece.label: piece.path for task in planned.tasks for piece in task.pieces}
+    return {label: sha256_file(path) for label, path in files.items()}
 
 
 def _sweep(out: Path) -> None:
@@ -97,13 +182,6 @@ def _sweep(out: Path) -> None:
     for path in sorted(out.rglob(".*")):
         if path.is_file() and path.name != f".{MARKER}.started":
             path.unlink()
-
-
-def _work(job: Job) -> dict[str, Any]:
-    if job.config.level == "document":
-        stored = job.store.before(job.digest) if job.store else []
-        return Documents(job, stored).run()
-    return run_units(job)
 
 
 def _outputs(config: DedupeConfig) -> tuple[str, ...]:

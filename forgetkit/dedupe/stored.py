@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.errors import InputError, TamperedError, UsageError
-from forgetkit.files import atomic_path, read_json, sha256_file, write_json
+from forgetkit.files import atomic_stream, read_json, sha256_file, write_json
 from forgetkit.match.fingerprints import key_of
 from forgetkit.match.shingles import WORDS
 from forgetkit.match.signatures import PLACES, bands_for
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MANIFEST = "signatures.json"
 SHINGLES = "shingles.u64"
@@ -39,6 +42,24 @@ class StoredPart:
     table: Path
     shingles: Path
     begin: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the file, as the one piece that it is."""
+        return (self.label,)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the number of documents."""
+        import pyarrow.parquet as pq
+
+        return (int(pq.read_metadata(self.table).num_rows),)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Read some columns."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.table, columns=list(names)).replace_schema_metadata(None)
 
     def sets(self, rows: Numbers) -> Iterator[tuple[npt.NDArray[np.uint64], Numbers]]:
         """Yield the shingles and sizes of some rows, sorted."""
@@ -141,7 +162,7 @@ class Store:
         for unfinished in self.folder.glob(f".{MANIFEST}.*"):
             unfinished.unlink()
         entries: list[dict[str, Any]] = []
-        with atomic_path(folder / SHINGLES) as temporary, temporary.open("wb") as stream:
+        with atomic_stream(folder / SHINGLES) as stream:
             for label, table, pieces in parts:
                 sizes = [np.zeros(0, np.int64)]
                 for hashes, counts in pieces:
@@ -183,6 +204,6 @@ def _write(path: Path, table: Any, distinct: Numbers) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as temporary:
+    with atomic_stream(path) as stream:
         whole = table.append_column("distinct", pa.array(distinct))
-        pq.write_table(whole, temporary, compression="none", use_dictionary=False)
+        pq.write_table(whole, stream, compression="none", use_dictionary=False)

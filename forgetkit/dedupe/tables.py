@@ -11,6 +11,7 @@ import numpy as np
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.clusters import EXACT, Clusters, Matches
 from forgetkit.dedupe.outcome import cluster_name, write_columns
+from forgetkit.files import atomic_stream
 
 REASONS = {"folded": "same letters and digits", "raw": "same bytes"}
 
@@ -86,19 +87,14 @@ def write_labels(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from forgetkit.files import atomic_path
-
     group = np.full(len(catalogue), -1, np.int64)
     group[clusters.members] = np.repeat(np.arange(len(clusters)), clusters.sizes)
     goes = np.zeros(len(catalogue), bool)
     goes[dropped] = True
     kinds = [(name, pa.string()) for name in ("doc_id", "source", "label", "cluster_id")]
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, pa.schema(kinds)) as writer,
-    ):
-        for part in range(len(catalogue.parts)):
-            begin, end = catalogue.bounds[part], catalogue.bounds[part + 1]
+    bounds = catalogue.where.ends
+    with atomic_stream(path) as stream, pq.ParquetWriter(stream, pa.schema(kinds)) as writer:
+        for begin, end in itertools.pairwise(bounds.tolist()):
             if begin < catalogue.settled:
                 continue
             numbers = np.arange(begin, end)

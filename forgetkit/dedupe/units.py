@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgetkit.dedupe.cutting import Cuts, unit_file
+from forgetkit.dedupe.cutting import Cuts, Units
 from forgetkit.dedupe.job import Job
 from forgetkit.dedupe.rewriting import Rewriter
 from forgetkit.dedupe.tables import REASONS
@@ -15,10 +15,9 @@ def run_units(job: Job) -> dict[str, Any]:
 
     A document of which nothing is left counts as a duplicate.
     """
-    config, signer = job.config, job.signer
-    parts = job.read(lambda source, books: unit_file(source, books, signer, config))
-    labels = [source.label for source in job.sources]
-    cuts = Cuts.load(parts, labels, len(job.theirs), alone=config.against_only)
+    config = job.config
+    where = job.find(Units(job.signer, config))
+    cuts = Cuts.load(where, job.settled, alone=config.against_only)
     cuts.write(job.out / "duplicates.parquet", config.level, REASONS[config.compare])
     lost: dict[str, int] = {}
     if not config.annotate:
@@ -26,7 +25,7 @@ def run_units(job: Job) -> dict[str, Any]:
         job.progress.stage("writing what stays", len(files))
         bad = job.bad_rows()
         for label, path, pieces in files:
-            ranges = cuts.of_parts([len(job.theirs) + piece for piece in pieces])
+            ranges = cuts.of_pieces([job.settled + piece for piece in pieces])
             rewriter = Rewriter(ranges, config.level, frozenset(bad.get(label, ())), config.columns)
             lost[label] = rewriter.write(label, path, job.out / "kept")
             job.progress.advance()

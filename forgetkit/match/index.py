@@ -51,6 +51,21 @@ class Policy:
     ignore: tuple[WorkIndex, ...] = ()
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What a search gave.
+
+    Attributes:
+        hits: row and match, sorted by row and place.
+        common: copies that were dropped, for they stand in too many works.
+        ignored: copies that were dropped, for anyone may quote them.
+    """
+
+    hits: list[Hit]
+    common: int
+    ignored: int
+
+
 class WorkIndex:
     """Find copies of works in many documents.
 
@@ -123,22 +138,27 @@ class WorkIndex:
     def find(self, text: str) -> list[Match]:
         """Return the copies in one text, sorted by place; those of one work do not nest."""
         data = np.frombuffer(text.encode("utf-8", "surrogatepass") or b"\0", np.uint8)
-        return [match for _, match in self._find(data, np.array([0, len(data)]))]
+        return [match for _, match in self._find(data, np.array([0, len(data)])).hits]
 
     def find_column(self, column: pa.LargeStringArray) -> list[tuple[int, Match]]:
         """Return the copies in a column of texts: row and match, sorted by row and place."""
+        return self.search_column(column).hits
+
+    def search_column(self, column: pa.LargeStringArray) -> Searched:
+        """Return the copies in a column of texts, and how many the policy dropped."""
         data, offsets = buffers(column)
         return self._find(data, offsets)
 
-    def _find(self, data: Bytes, offsets: Places) -> list[Hit]:
-        hits = self._copies(data, offsets)
+    def _find(self, data: Bytes, offsets: Places) -> Searched:
+        copies = hits = self._copies(data, offsets)
         if self.policy.max_works is not None:
             hits = without_common(hits, self.policy.max_works)
+        common, total = len(copies) - len(hits), len(hits)
         for index in self.policy.ignore if hits else ():
             rows = sorted({row for row, _ in hits})
             found = index._copies(*rows_of(data, offsets, rows))
             hits = without_ignored(hits, [(rows[row], match) for row, match in found])
-        return hits
+        return Searched(hits, common, total - len(hits))
 
     def _copies(self, data: Bytes, offsets: Places) -> list[Hit]:
         from forgetkit.match.locate import END, ROW, START, in_order, located_regions

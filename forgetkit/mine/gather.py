@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetkit import schema
-from forgetkit.corpus import Counts
 from forgetkit.engine import Part
-from forgetkit.errors import TooManyBadRowsError
-from forgetkit.files import atomic_stream, canonical_json
+from forgetkit.files import atomic_stream
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.look import CHUNK, as_spans, as_table, place
+from forgetkit.mine.look import CHUNK, as_spans, as_table
 from forgetkit.mine.policy import chosen
 from forgetkit.spans import Span
 
@@ -61,13 +59,13 @@ def write_spans_of(
     import pyarrow.parquet as pq
 
     tally = Tally()
-    merged = heapq.merge(_spans_of(parts), sorted(judged, key=place), key=place)
+    merged = heapq.merge(_spans_of(parts), sorted(judged, key=_place), key=_place)
     with (
         atomic_stream(path, private=True) as stream,
         pq.ParquetWriter(stream, schema.spans()) as writer,
     ):
         held: list[Span] = []
-        for _, group in itertools.groupby(merged, key=lambda span: place(span)[:2]):
+        for _, group in itertools.groupby(merged, key=lambda span: span.place[:2]):
             kept = chosen(list(group), config)
             tally.add(kept)
             held += kept
@@ -79,54 +77,16 @@ def write_spans_of(
     return tally
 
 
+def _place(span: Span) -> tuple[str, int, str, int, int, str, str]:
+    return span.place
+
+
 def _spans_of(parts: Sequence[Part]) -> Iterator[Span]:
     for part in parts:
         table = part.table("spans")
         if table is not None:
             for start in range(0, table.num_rows, CHUNK):
                 yield from as_spans(table.slice(start, CHUNK).to_pylist())
-
-
-def books_of(parts: Sequence[Part]) -> dict[str, Counts]:
-    """Return the books by file, over all tasks."""
-    books: dict[str, Counts] = {}
-    for part in parts:
-        for file, counts in part.counts["books"].items():
-            books[file] = books.get(file, Counts()) + Counts(**counts)
-    return dict(sorted(books.items()))
-
-
-def write_quarantine(parts: Sequence[Part], path: Path) -> None:
-    """Write `quarantine.jsonl` from the parts, in order of file and line."""
-    with atomic_stream(path) as stream:
-        for part in parts:
-            table = part.table("quarantine")
-            for start in range(0, table.num_rows if table is not None else 0, CHUNK):
-                rows = table.slice(start, CHUNK).to_pylist() if table is not None else []
-                stream.writelines((canonical_json(row) + "\n").encode() for row in rows)
-
-
-def check_bad_rows(parts: Sequence[Part], most: int | None) -> None:
-    """Compare the number of bad rows with what is allowed.
-
-    Args:
-        parts: of all tasks.
-        most: rows that may be bad; None means the larger of 10 and 0.1 % of the rows read.
-
-    Raises:
-        TooManyBadRowsError: there are more.
-    """
-    total = sum(books_of(parts).values(), Counts())
-    allowed = max(10, total.read // 1000) if most is None else most
-    if total.quarantined > allowed:
-        first = next(filter(None, (part.table("quarantine") for part in parts)))
-        row = first.slice(0, 1).to_pylist()[0]
-        raise TooManyBadRowsError(
-            f"{total.quarantined} bad rows, {allowed} allowed",
-            where=f"{row['file']}:{row['line']}",
-            found=row["reason"],
-            mend="See quarantine.jsonl, or raise --max-bad-rows.",
-        )
 
 
 def reports_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from forgetkit import registry, schema
 from forgetkit.corpus import Quarantine
 from forgetkit.corpus.batches import read_piece
 from forgetkit.engine import Output, Task
+from forgetkit.engine.books import books_output
 from forgetkit.mine.calibrate import calibrated
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector, Found, Sought
@@ -138,7 +139,7 @@ class _Collected:
     def end_of_batch(self) -> None:
         """Turn the spans of a batch into rows."""
         if self._spans:
-            self._tables.append(as_table(sorted(self._spans, key=place)))
+            self._tables.append(as_table(sorted(self._spans, key=lambda span: span.place)))
             self._spans = []
 
     def output(self, quarantine: Quarantine) -> Output:
@@ -148,18 +149,9 @@ class _Collected:
         tables = {f"candidates-{n}": pa.concat_tables(t) for n, t in self._candidates.items()}
         if self._tables:
             tables["spans"] = pa.concat_tables(self._tables)
-        if quarantine.rows:
-            ordered = sorted(quarantine.rows, key=lambda row: (row.file, row.line))
-            tables["quarantine"] = pa.Table.from_pylist([asdict(row) for row in ordered])
-        books = {file: asdict(counts) for file, counts in quarantine.files.items()}
+        bad, books = books_output(quarantine)
         looks = {name: dict(sorted(counts.items())) for name, counts in self._counts.items()}
-        return Output(tables, {"books": books, "looks": looks})
-
-
-def place(span: Span) -> tuple[str, int, str, int, int, str, str]:
-    """Return where a span stands: the order of all spans."""
-    file, _, row = span.source.rpartition(":")
-    return (file, int(row), span.field, span.start, span.end, span.detector, span.category)
+        return Output(tables | bad, books | {"looks": looks})
 
 
 def as_table(spans: Sequence[Span]) -> pa.Table:

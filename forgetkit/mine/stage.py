@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__, registry
-from forgetkit.corpus import Counts
 from forgetkit.engine import Output, Part, Plan, Shard, once, plan, run
-from forgetkit.errors import InputError, UsageError
+from forgetkit.engine.books import books_of, check_bad_rows, check_not_empty, write_quarantine
+from forgetkit.errors import UsageError
 from forgetkit.files import PARTS, claim_folder, digest_of, sha256_file, write_json
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector
-from forgetkit.mine.gather import (
-    Tally,
-    books_of,
-    check_bad_rows,
-    reports_of,
-    write_quarantine,
-    write_spans_of,
-)
+from forgetkit.mine.gather import Tally, reports_of, write_spans_of
 from forgetkit.mine.look import Look, as_spans, as_table
 from forgetkit.mine.result import MARKER, QUARANTINE, SPANS, MineResult, read_result, tidy
 from forgetkit.mine.sought import digests
@@ -105,7 +98,7 @@ def mine(
     )
     write_quarantine(parts, out / QUARANTINE)
     check_bad_rows(parts, job.config.max_bad_rows)
-    _check_not_empty(parts, corpus)
+    check_not_empty(parts, corpus)
     judged, said = _judge(job, parts)
     tally = write_spans_of(parts, judged, out / SPANS, job.config)
     summary = _summary(job, tally, parts, reports_of(parts, said))
@@ -206,18 +199,6 @@ def _check_names(config: MineConfig) -> None:
             f"{config.agree} detectors cannot agree",
             found=", ".join(config.detectors),
             mend="Name more detectors, or lower --agree.",
-        )
-
-
-def _check_not_empty(parts: Sequence[Part], corpus: Sequence[Path]) -> None:
-    total = sum(books_of(parts).values(), Counts())
-    if total.kept == 0:
-        bad = total.quarantined
-        raise InputError(
-            "the corpus is empty",
-            where=", ".join(str(path) for path in corpus),
-            found=f"{bad} bad rows" if bad else "",
-            mend="See quarantine.jsonl." if bad else "",
         )
 
 

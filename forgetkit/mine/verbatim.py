@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,11 @@ class Verbatim:
             max_works=config.max_works,
             ignore=tuple(WorkIndex.open(Path(name)) for name in config.ignore),
         )
+        used = {
+            "dropped_in_many_works": config.max_works is not None,
+            "dropped_as_ignored": bool(config.ignore),
+        }
+        self._policies = [name for name, is_used in used.items() if is_used]
         self._indexes = [WorkIndex.open(path, policy) for path in sought.indexes]
         held = {name for index in self._indexes for name in index.names}
         texts = {work.work_id: work.text for work in sought.works if work.work_id not in held}
@@ -46,22 +52,25 @@ class Verbatim:
             self._indexes.append(WorkIndex(texts, params, policy))
 
     def look(self, batch: DocumentBatch) -> Found:
-        """Return the copies in a batch."""
+        """Return the copies in a batch, and how many copies each policy in use dropped."""
         spans = []
+        dropped: Counter[str] = Counter()
         for field, column in batch.columns.items():
-            found = [hit for index in self._indexes for hit in index.find_column(column)]
-            found.sort(key=lambda hit: hit[0])
+            searched = [index.search_column(column) for index in self._indexes]
+            for one in searched:
+                dropped.update(dropped_in_many_works=one.common, dropped_as_ignored=one.ignored)
+            found = sorted((hit for one in searched for hit in one.hits), key=lambda hit: hit[0])
             for row, matches in itertools.groupby(found, key=lambda hit: hit[0]):
                 document = batch.document(row)
                 spans += [_span(document, field, match) for _, match in matches]
-        return Found(spans)
+        return Found(spans, counts={name: dropped[name] for name in self._policies})
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Return nothing: `look` said it all."""
         return []
 
     def report(self) -> dict[str, int | float | str]:
-        """Return nothing: every document was read to its end."""
+        """Return nothing more than `look` counted: every document was read to its end."""
         return {}
 
 

@@ -60,18 +60,18 @@ def make(out: Path, size: str, seed: int = 0) -> Path:
     return folder
 
 
-def make_gigabyte(out: Path, full: Path, seed: int = 0) -> Path:
-    """Make a corpus of 1 GB: that of the full size and eight more without copies; its works."""
-    folder = out / "gigabyte"
+def make_large(out: Path, base: Path, size: str, seed: int = 0) -> Path:
+    """Make nine times the corpus of a size, eight of them without copies: 1 GB at the full size."""
+    folder = out / f"large-{size}"
     corpus = folder / "spans" / "corpus"
     if not (folder / DONE).is_file():
         corpus.mkdir(parents=True, exist_ok=True)
-        for path in (full / "spans" / "corpus").glob("*.parquet"):
+        for path in (base / "spans" / "corpus").glob("*.parquet"):
             link(corpus / path.name, path)
-        link(folder / "spans" / "works.parquet", full / "spans" / "works.parquet")
+        link(folder / "spans" / "works.parquet", base / "spans" / "works.parquet")
         origins = read_origins()
         for number in range(8):
-            hosts = make_hosts(origins, 112_000_000, generator(seed, f"gigabyte {number}"))
+            hosts = make_hosts(origins, SIZES[size].corpus, generator(seed, f"large {number}"))
             ids = [f"g{number}-{row}" for row in range(len(hosts))]
             write_table(corpus / f"more-{number}.parquet", {"id": ids, "text": hosts})
         (folder / DONE).write_text("{}")

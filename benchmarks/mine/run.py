@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bars import Measured, Sizes, bars, score_all
-from generate import DONE, SIZES, make, make_gigabyte
+from generate import DONE, SIZES, make, make_large
 from growth import crossed
 from jobs import OURS, PEERS, Job, run
 from machine import machine
@@ -38,7 +38,7 @@ def main() -> None:
     known = json.loads(kept.read_text()) if options.reuse_peers and kept.is_file() else {}
     found: dict[str, Any] = {}
     for job in (*PEERS, *OURS):
-        if options.only and not any(word in job.name for word in options.only.split(",")):
+        if not _asked(job.name, options):
             continue
         size = "small" if job.slow and not options.slow_full else options.size
         measured = known.get(job.name) or _run(job, data[size], cache, options)
@@ -48,13 +48,7 @@ def main() -> None:
     sizes = [options.size, *(size for size in data if size != options.size)]
     m = Measured(found, {size: _measured_sizes(data[size]) for size in sizes})
     score_all(m)
-    more: dict[str, Any] = {"real": _run(Job("real data", "ours/real.py"), chosen, cache, options)}
-    if options.size == "full":
-        more["growth"] = _growth(data, cache, options)
-    if options.gigabyte:
-        folder = make_gigabyte(cache / "data", data["full"])
-        job = Job("1 GB through all detectors", "ours/mine_whole.py", argument="all")
-        more["gigabyte"] = _run(job, folder, cache, options, pinned=False)
+    more = _more(chosen, cache, options)
     stated = {
         "made": json.loads((chosen / DONE).read_text())["made"],
         "machine": machine(ROOT),
@@ -67,6 +61,33 @@ def main() -> None:
     write_json(options.out / "mine.json", whole | {"jobs": _small(found)})
 
 
+def _more(data: Path, cache: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure real data, growth, and a large corpus past all detectors, as far as asked for."""
+    found: dict[str, Any] = {}
+    if _asked("real", options):
+        job = Job("real data", "ours/real.py", argument=options.size)
+        found["real"] = _run(job, data, cache, options)
+    if _asked("growth", options):
+        found["growth"] = {
+            name: _run(
+                Job(f"growth, {name}", "ours/mine_whole.py", argument="verbatim"),
+                folder,
+                cache,
+                options,
+            )
+            for name, folder in crossed(data, cache / f"crossed-{options.size}").items()
+        }
+    if options.gigabyte and _asked("gigabyte", options):
+        folder = make_large(cache / "data", data, options.size)
+        job = Job("a large corpus through all detectors", "ours/mine_whole.py", argument="all")
+        found["gigabyte"] = _run(job, folder, cache, options, pinned=False)
+    return found
+
+
+def _asked(name: str, options: argparse.Namespace) -> bool:
+    return not options.only or any(word in name for word in options.only.split(","))
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="full")
@@ -77,7 +98,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="jobs whose names hold one of these words")
     parser.add_argument("--slow-full", action="store_true", help="slow peers read the full data")
     parser.add_argument("--reuse-peers", action="store_true", help="do not measure peers again")
-    parser.add_argument("--gigabyte", action="store_true", help="also 1 GB through all detectors")
+    parser.add_argument(
+        "--gigabyte",
+        action="store_true",
+        help="also nine times the corpus (1 GB at the full size) through all detectors",
+    )
     return parser.parse_args()
 
 
@@ -93,16 +118,6 @@ def _run(
     said = found.get("failed") or found.get("absent") or "measured"
     print(f"{job.name:<40} {time.monotonic() - began:7.0f} s  {said}", file=sys.stderr, flush=True)
     return found
-
-
-def _growth(data: dict[str, Path], cache: Path, options: argparse.Namespace) -> dict[str, Any]:
-    folders = crossed(data["small"], data["full"], cache / "crossed")
-    return {
-        name: _run(
-            Job(f"mine, {name}", "ours/mine_whole.py", argument="verbatim"), folder, cache, options
-        )
-        for name, folder in folders.items()
-    }
 
 
 def _measured_sizes(data: Path) -> Sizes:

@@ -17,7 +17,7 @@ from forgetkit.dedupe.outcome import MARKER, DedupeResult, result_of
 from forgetkit.dedupe.signing import Sign
 from forgetkit.dedupe.stored import Store
 from forgetkit.dedupe.units import run_units
-from forgetkit.engine import Plan, Shard, plan
+from forgetkit.engine import Plan, Shard, engine_of, plan
 from forgetkit.errors import UsageError
 from forgetkit.files import claim_folder, digest_of, sha256_file, write_json
 from forgetkit.progress import Progress, Silent
@@ -70,7 +70,8 @@ def dedupe(
     if not claim_folder(out, MARKER, identity):
         _sweep(out)
         whole = job.config.level == "document"
-        summary = Documents(job).run() if whole else run_units(job)
+        with engine_of(engine, workers):
+            summary = Documents(job).run() if whole else run_units(job)
         shutil.rmtree(job.parts_folder, ignore_errors=True)
         write_json(out / MARKER, identity | summary)
     return result_of(out, _outputs(config), time.monotonic() - began)

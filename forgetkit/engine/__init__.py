@@ -5,7 +5,19 @@ was made of. A second run takes the receipts that still hold and does the rest.
 """
 
 from forgetkit.engine.parts import Output, Part, once
-from forgetkit.engine.run import ENGINES, Work, run
+from forgetkit.engine.run import ENGINES, Work, engine_of, run
 from forgetkit.engine.task import Plan, Shard, Task, plan
 
-__all__ = ["ENGINES", "Output", "Part", "Plan", "Shard", "Task", "Work", "once", "plan", "run"]
+__all__ = [
+    "ENGINES",
+    "Output",
+    "Part",
+    "Plan",
+    "Shard",
+    "Task",
+    "Work",
+    "engine_of",
+    "once",
+    "plan",
+    "run",
+]

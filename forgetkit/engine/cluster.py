@@ -6,6 +6,7 @@ corpus goes through the object store and a killed worker costs the task it was a
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,17 +33,9 @@ def run_on_ray(
         UsageError: Ray is not installed.
         ForgetkitError: what a task raised.
     """
-    try:
-        import ray
-    except ImportError as error:
-        mend = "pip install 'forgetkit[ray]'."
-        raise UsageError("--engine ray needs Ray", mend=mend) from error
     from forgetkit.engine.run import do
 
-    ours = not ray.is_initialized()
-    if ours:
-        _start(ray, workers)
-    try:
+    with started(workers) as ray:
         task_on_ray = ray.remote(num_cpus=1, max_retries=RETRIES)(do)
         shared = ray.put(work)
         waiting = {
@@ -52,6 +45,25 @@ def run_on_ray(
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             yield waiting.pop(ready[0]), ray.get(ready[0])
+
+
+@contextlib.contextmanager
+def started(workers: int) -> Iterator[Any]:
+    """Yield Ray, started unless it is; who started it shuts it down.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        mend = "pip install 'forgetkit[ray]'."
+        raise UsageError("--engine ray needs Ray", mend=mend) from error
+    ours = not ray.is_initialized()
+    if ours:
+        _start(ray, workers)
+    try:
+        yield ray
     finally:
         if ours:
             ray.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -62,6 +63,24 @@ def run(
         parts[number] = part
         meter.add(tasks[number].size, part)
     return [parts[number] for number in range(len(tasks))]
+
+
+@contextlib.contextmanager
+def engine_of(engine: str, workers: int) -> Iterator[None]:
+    """Keep an engine up over several calls of `run`.
+
+    Raises:
+        UsageError: an unknown engine, or Ray is not installed.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine '{engine}'", mend=nearest(engine, ENGINES))
+    if engine == "local":
+        yield
+        return
+    from forgetkit.engine.cluster import started
+
+    with started(workers):
+        yield
 
 
 def _done(

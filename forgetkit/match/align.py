@@ -20,6 +20,7 @@ LEAST_RUN = 4  # equal symbols that an extension ends on: fewer agree by chance
 REACH = 240  # symbols beyond an end that are searched for a short seed
 SHORT_SEED = 10
 GAIN = 48  # score that what a short seed finds must add: 24 symbols
+NEAR_GAIN = 18  # the same close by, where a word or two were changed: 9 symbols
 MAX_GAP = 160  # symbols between two matches of one chain
 DRIFT = 16  # plus a quarter of the gap: how far the diagonal may move
 _FAR = -(1 << 40)
@@ -130,7 +131,7 @@ def reseed(a: Bytes, at: Int, to: Int, b: Bytes, bt: Int, bo: Int, step: Int) ->
                 new = i == 0 or j == 0 or a[at + step * (i - 1)] != b[bt + step * (j - 1)]
                 if new and slide(a, at + step * i, to, b, bt + step * j, bo, step) >= SHORT_SEED:
                     score = extend(a, at + step * i, to, b, bt + step * j, bo, step)[3]
-                    if score >= GAIN + gap // 4:
+                    if score >= min(GAIN + gap // 4, NEAR_GAIN + 3 * gap // 4):
                         return i, j
             j = before[j]
     return -1, -1

@@ -6,7 +6,8 @@ Only rows that the bundled classifier never trained on count; its split is by ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,34 @@ from sklearn.metrics import roc_auc_score
 from timing import Stopwatch, arguments
 
 from forgetkit.classify import open_classifier
+from forgetkit.files import sha256_bytes
 from forgetkit.mine import MineConfig, mine
 from forgetkit.spans import read_spans
 
 Row = dict[str, Any]
 WINDOWS = 100_000
+FEWER = {"small": 4, "full": 1}
+"""At the small size one document, pair and post in four is read, chosen by a hash of its id."""
+Chosen = Callable[[Row], bool]
 
 
-def reused(shared: Path, scratch: Path, watch: Stopwatch) -> dict[str, Any]:
-    """Score `mine` on documents with labelled copies, by kind, with one detector and with two."""
-    documents = read_gzip(shared / "copyright/text_reuse_docs.jsonl.gz")
-    paragraphs = read_gzip(shared / "copyright/works.jsonl.gz")
+def chosen_by(share: int) -> Chosen:
+    """Return whether a row belongs to one in so many."""
+
+    def is_chosen(row: Row) -> bool:
+        return int(sha256_bytes(str(row["id"]).encode())[:8], 16) % share == 0
+
+    return is_chosen
+
+
+def reused(shared: Path, scratch: Path, watch: Stopwatch, chosen: Chosen) -> dict[str, Any]:
+    """Score `mine` on documents with labelled copies, by kind, with one detector and with two.
+
+    The works are those that the chosen documents copy, whole.
+    """
+    documents = [r for r in read_gzip(shared / "copyright/text_reuse_docs.jsonl.gz") if chosen(r)]
+    copied = {span["work"] for row in documents for span in row["spans"]}
+    paragraphs = [r for r in read_gzip(shared / "copyright/works.jsonl.gz") if r["work"] in copied]
     works = {"work": [r["work"] for r in paragraphs], "text": [r["text"] for r in paragraphs]}
     pq.write_table(pa.table(works), scratch / "works.parquet")
     rows = {"id": [r["id"] for r in documents], "text": [r["text"] for r in documents]}
@@ -60,11 +78,11 @@ def reused(shared: Path, scratch: Path, watch: Stopwatch) -> dict[str, Any]:
     return scores
 
 
-def paraphrases(shared: Path, watch: Stopwatch) -> dict[str, Any]:
+def paraphrases(shared: Path, watch: Stopwatch, chosen: Chosen) -> dict[str, Any]:
     """Return the area under ROC of MiniLM's cosine on human paraphrases and neighbours."""
     from forgetkit.embed import open_embedder
 
-    rows = read_gzip(shared / "copyright/paraphrase_pairs.jsonl.gz")
+    rows = [r for r in read_gzip(shared / "copyright/paraphrase_pairs.jsonl.gz") if chosen(r)]
     embedder = open_embedder("minilm")
     sides = [
         watch.time("embed", lambda side=side: embedder.encode([row[side] for row in rows]))
@@ -107,7 +125,7 @@ def toxicity(shared: Path) -> dict[str, Any]:
     return found
 
 
-def toxic_spans(shared: Path, scratch: Path) -> dict[str, Any]:
+def toxic_spans(shared: Path, scratch: Path, chosen: Chosen) -> dict[str, Any]:
     """Return the character F1 of `mine --detector harm` on held-out posts, averaged over posts.
 
     Da San Martino et al. 2019, as in SemEval 2021 task 5: a post without toxic characters scores 1
@@ -116,7 +134,7 @@ def toxic_spans(shared: Path, scratch: Path) -> dict[str, Any]:
     from train_classifiers import weight_of
 
     rows = read_gzip(shared / "toxicity/toxic_spans.jsonl.gz")
-    held = [row for row in rows if weight_of(row["id"]) == 0.0 and row["text"].strip()]
+    held = [r for r in rows if weight_of(r["id"]) == 0.0 and r["text"].strip() and chosen(r)]
     path = scratch / "posts.parquet"
     columns = {"id": [str(row["id"]) for row in held], "text": [row["text"] for row in held]}
     pq.write_table(pa.table(columns), path)
@@ -161,12 +179,16 @@ def main() -> None:
     if shared is None:
         watch.say(out, absent="../shared/data is not there")
         return
+    share = FEWER[sys.argv[4]]
+    chosen = chosen_by(share)
+    part = "All of it." if share == 1 else f"One document, pair and post in {share} of it."
     watch.say(
         out,
-        reuse=reused(shared, scratch, watch),
-        paraphrases=paraphrases(shared, watch),
+        note=part,
+        reuse=reused(shared, scratch, watch, chosen),
+        paraphrases=paraphrases(shared, watch, chosen),
         toxicity=toxicity(shared),
-        toxic_spans=toxic_spans(shared, scratch),
+        toxic_spans=toxic_spans(shared, scratch, chosen),
         requests=requests(shared),
     )
 

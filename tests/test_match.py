@@ -187,3 +187,26 @@ def test_a_repeating_text_ends_in_time() -> None:
 def test_quotations_are_told_by_the_marks_around_them(text: str, quoted: bool) -> None:
     start = text.index("HERE")
     assert is_quotation(text, start, start + 4) is quoted
+
+
+ENDS = (
+    # a word or two changed close to the end, and what is left behind them
+    ("of his wrath that", "which sparks of his wrath that", "grazed get of his wrath that"),
+    # a short line behind a paragraph break, with a letter misread
+    ("know", '\n\nasked Oz. "I know', '\n\nasked Oz. "1 know'),
+)
+
+
+@pytest.mark.parametrize(("last", "end", "changed"), ENDS)
+def test_an_end_behind_a_changed_word_or_letter_belongs_to_the_copy(
+    last: str, end: str, changed: str
+) -> None:
+    before = "It was late, and the birds had come down from the hills to pick at the bread, "
+    before += "for nothing else was left to them since the long winter had begun in the north, "
+    work = f"Another chapter ends here. {before}{end}\n\nnobody else had seen before that day."
+    text = f"My notes. {before}{changed} The next lesson is about quite other matters, I think."
+    (match,) = WorkIndex({"w": work}).find(text)
+    assert text[match.start : match.end] == before + changed
+    assert work[match.work_start : match.work_end] == before + end
+    assert match.edit_class == "edited"
+    assert text[: match.end].endswith(last)

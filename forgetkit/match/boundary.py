@@ -45,11 +45,11 @@ def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> t
     """Return how far to move outwards (negative: inwards) in both texts.
 
     The last word stays when both texts have it whole, or much alike. A chance agreement of a few
-    letters behind the copy goes, and so does a word or two behind a paragraph break, unless eight
-    letters agree.
+    letters behind the copy goes, and so does a word or two behind a paragraph break, unless the
+    last eight letters agree, or three quarters of eight and more.
     """
     cut = _behind_break(inside)
-    if cut and _same_end(inside, 0, work_inside, 0):
+    if cut and (_same_end(inside, 0, work_inside, 0) or _alike_behind(inside, cut, work_inside)):
         cut = 0
     work_cut = _back(work_inside, _symbols(inside, cut))
     for _ in range(_MOST_WORDS):
@@ -98,6 +98,15 @@ def _same_end(inside: str, cut: int, work_inside: str, work_cut: int) -> bool:
     return (
         len(last) == _LONG_END
         and last == folded_text(work_inside[: len(work_inside) - work_cut])[-_LONG_END:]
+    )
+
+
+def _alike_behind(inside: str, cut: int, work_inside: str) -> bool:
+    """Say whether what stands behind a paragraph break is no chance, though a letter differs."""
+    last = folded_text(inside[len(inside) - cut :])
+    return (
+        len(last) >= _LONG_END
+        and _likeness(last, folded_text(work_inside)[-len(last) :]) >= _SAME_WORD
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 from forgetkit.errors import InputError, LockedError, TamperedError
 from forgetkit.files import locked, sha256_tree
 from forgetkit.forget_set import read_forget_set
+from forgetkit.mine import mine
 from forgetkit.takedown import load_request, takedown
 from forgetkit.takedown.ledger import Ledger, check_chain
 
@@ -128,6 +129,41 @@ def test_without_approval_a_case_waits(request_file: Path, tmp_path: Path) -> No
     assert done.state == "mined"
     assert "wait for a decision" in done.outcome
     assert not (tmp_path / "case" / "unlearned").exists()
+
+
+def with_remedy(request_file: Path, folder: Path, remedy: str) -> Path:
+    """Return a copy of the request with another remedy."""
+    shutil.copytree(request_file.parent, folder)
+    content = yaml.safe_load((folder / "request.yaml").read_text("utf-8")) | {"remedy": remedy}
+    (folder / "request.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    return folder / "request.yaml"
+
+
+def test_a_request_about_the_corpus_alone_leaves_the_model_as_it_was(
+    request_file: Path, tmp_path: Path
+) -> None:
+    request = with_remedy(request_file, tmp_path / "inputs", "redact_corpus")
+    done = takedown(request, tmp_path / "case", auto_approve=True)
+    assert done.state == "answered"
+    assert done.outcome.endswith("taken out of the corpus; the model stays as it was")
+    assert done.counts["redacted/spans"] == done.counts["accepted"] >= 3
+    assert not (tmp_path / "case" / "unlearned").exists()
+    cleaned = tmp_path / "case" / "redacted" / "corpus"
+    again = mine([cleaned], tmp_path / "again", works=[request.parent / "works" / "tales.txt"])
+    assert not [s for s in again.spans if s.detector == "verbatim"]
+    ledger = (tmp_path / "case" / "ledger.jsonl").read_bytes()
+    repeated = takedown(request, tmp_path / "case", auto_approve=True)
+    assert repeated.outcome == done.outcome
+    assert (tmp_path / "case" / "ledger.jsonl").read_bytes() == ledger
+
+
+def test_both_remedies_clean_the_corpus_and_the_model(request_file: Path, tmp_path: Path) -> None:
+    request = with_remedy(request_file, tmp_path / "inputs", "both")
+    done = takedown(request, tmp_path / "case", auto_approve=True)
+    assert done.counts["redacted/spans"] >= 3
+    assert done.outputs["redacted_tombstones"].is_file()
+    assert done.results is not None
+    assert done.outcome.startswith("verdict: ")
 
 
 def test_a_work_nowhere_in_the_corpus_ends_the_case(request_file: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from forgetkit.dedupe import DedupeConfig
 from forgetkit.errors import InputError
 from forgetkit.evaluate import EvaluateConfig
 from forgetkit.mine import MineConfig
+from forgetkit.redact import RedactConfig
 from forgetkit.unlearn import UnlearnConfig
 
 
@@ -45,6 +46,7 @@ class Settings(Config):
     approval: Approval = Field(default_factory=Approval)
     mine: MineConfig = Field(default_factory=MineConfig)
     dedupe: DedupeConfig = Field(default_factory=DedupeConfig)
+    redact: RedactConfig = Field(default_factory=RedactConfig)
     build: BuildConfig = Field(default_factory=BuildConfig)
     unlearn: UnlearnConfig = Field(default_factory=lambda: UnlearnConfig(merge=True))
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)

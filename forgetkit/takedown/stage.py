@@ -21,6 +21,7 @@ from forgetkit.files import locked, sha256_file, sha256_tree, write_json
 from forgetkit.lm.load import resolve_model
 from forgetkit.mine import MineConfig, mine
 from forgetkit.progress import Progress, Silent
+from forgetkit.redact import redact
 from forgetkit.report import report
 from forgetkit.results import Results
 from forgetkit.spans import Span, read_spans, write_spans
@@ -120,6 +121,10 @@ class _Walk:
             return self._not_found()
         if not self._decide(spans, auto_approve=auto_approve):
             return self.result
+        if self.request.remedy != "unlearn" and not self._redact(spans):
+            return self._not_found("no span was accepted")
+        if self.request.remedy == "redact_corpus":
+            return self._cleaned()
         forget_set = self._build(spans)
         if forget_set is None:
             return self._not_found("no span was accepted that the model knows")
@@ -240,6 +245,47 @@ class _Walk:
         self.case.move("approved")
         self.result.state = "approved"
         return True
+
+    def _redact(self, spans: Path) -> bool:
+        """Write the corpora without the accepted spans; return whether any was accepted."""
+        started = time.monotonic()
+        corpora, config = self.request.targets.corpora, self.settings.redact
+        decisions = self.folder / "decisions.sqlite"
+        accepted = sorted(name for name, d in current(decisions).items() if d.accepted)
+        if not accepted:
+            return False
+        self._prepare(
+            "redacted",
+            {
+                "corpora": [sha256_tree(p) for p in corpora],
+                "spans": sha256_file(spans),
+                "accepted": accepted,
+                "settings": config.model_dump(mode="json"),
+            },
+        )
+        out = self.folder / "redacted"
+        ran = not (out / "summary.json").is_file()
+        done = redact(
+            corpora, spans, out, decisions=decisions, config=config, progress=self.progress
+        )
+        counts = {f"redacted/{name}": number for name, number in done.counts.items()}
+        self._done("redacted", self.case.state, started, counts, ran)
+        self.result.warnings += done.warnings
+        self.result.outputs |= {f"redacted_{k}": path for k, path in done.outputs.items()}
+        return True
+
+    def _cleaned(self) -> TakedownResult:
+        """End a case whose remedy is the corpus alone."""
+        spans = self.result.counts["redacted/spans"]
+        return self._end(f"{spans} spans were taken out of the corpus; the model stays as it was")
+
+    def _end(self, words: str) -> TakedownResult:
+        """Answer without a verdict."""
+        self.result.outcome, self.result.state = words, "answered"
+        if self.case.content.get("outcome") != words:  # the same command again is no new answer
+            self.case.ledger.add("answered", counts=self.result.counts)
+        self.case.move("answered", verdict=None, outcome=words)
+        return self.result
 
     def _build(self, spans: Path) -> Path | None:
         started = time.monotonic()
@@ -366,12 +412,9 @@ class _Walk:
                 f"(extraction strength ≥ {config.known_at:g})"
             )
             self.result.counts |= {"passages recited": known, "passages read": windows}
-        self.result.outcome, self.result.state = words, "answered"
         write_json(self.folder / "not_found.json", {"outcome": words} | self.result.counts)
         self.result.outputs["not_found"] = self.folder / "not_found.json"
-        self.case.ledger.add("answered", counts=self.result.counts)
-        self.case.move("answered", verdict=None, outcome=words)
-        return self.result
+        return self._end(words)
 
 
 def decide_by_rule(spans: Sequence[Span], rule: Approval) -> list[Decision]:

@@ -280,6 +280,20 @@ def test_evaluation_is_reproducible(place: Path, tmp_path: Path) -> None:
     assert sha256_tree(tmp_path / "a") == sha256_tree(tmp_path / "b")
 
 
+def test_the_scores_of_saying_and_of_reading_give_the_same_fluency(
+    place: Path, tmp_path: Path
+) -> None:
+    """Before is scored while it is said, after by the target model's reading of it."""
+    run(place, tmp_path / "out", "target")
+    rows = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
+    values: dict[str, list[float]] = {"before": [], "after": []}
+    for row in rows:
+        if row["split"] in ("forget", "prompts", "holdout"):
+            values[row["model"]].append(row["fluency_nll"])
+    assert len(values["before"]) == 28
+    assert values["before"] == pytest.approx(values["after"], abs=1e-4)
+
+
 def test_without_a_model_before_nothing_is_judged(place: Path, tmp_path: Path) -> None:
     found = run(place, tmp_path / "out", before=None).results
     assert found.verdict is None

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from forgetkit.errors import InputError
-from forgetkit.lm.generate import Sampling, continuations
+from forgetkit.lm.generate import Continuation, Sampling, continuations, continue_prompts
 from forgetkit.lm.load import LanguageModel, load_model
 
 PROMPTS = [p[:n] for n, p in zip((4, 12, 30, 19), tiny.PASSAGES, strict=True)]
@@ -129,3 +129,24 @@ def test_a_temperature_near_nothing_is_greedy() -> None:
     cold = Sampling(0, temperature=1e-4)
     found = continuations(taught(), ids(PROMPTS), max_new_tokens=24, sampling=cold)
     assert found == continuations(taught(), ids(PROMPTS), max_new_tokens=24)
+
+
+@pytest.mark.parametrize("sampling", [None, Sampling(5)])
+def test_the_scores_of_what_is_said_are_those_of_reading_it(sampling: Sampling | None) -> None:
+    language_model = taught()
+    prompts = ids(PROMPTS)
+    said = continue_prompts(
+        language_model, prompts, max_new_tokens=12, batch_size=2, sampling=sampling
+    )
+    for prompt, continuation in zip(prompts, said, strict=True):
+        new = list(language_model.tokenizer(continuation.text, add_special_tokens=False).input_ids)
+        model: Any = language_model.model
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + new])).logits[0, len(prompt) - 1 : -1]
+        read = logits.log_softmax(1).gather(1, torch.tensor(new)[:, None]).squeeze(1)
+        assert list(continuation.log_probability) == pytest.approx(read.tolist(), abs=1e-4)
+        assert continuation.nll == pytest.approx(-float(read.mean()), abs=1e-4)
+
+
+def test_a_continuation_that_ends_at_once_has_no_score() -> None:
+    assert Continuation("", ()).nll is None

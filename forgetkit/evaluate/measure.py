@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.parts import Parts
-from forgetkit.evaluate.sample import RETAIN_MODEL, Sample
+from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
 from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.progress import Progress
 
@@ -22,6 +22,7 @@ Judge = Callable[[Sequence[str], Sequence[str]], list[str]]
 Opener = Callable[[], "LanguageModel"]
 
 GENERATED = ("forget", "prompts", "holdout", "retain")
+FLUENT = ("forget", "prompts", "holdout")
 JUDGED = ("forget", "holdout", "retain")
 ALONE = 256
 """Rows from which a split is a unit of its own: below, splits share batches and are one unit."""
@@ -151,21 +152,26 @@ def say(
     batch_size: int,
     progress: Progress,
 ) -> None:
-    """Continue each sample's prompt greedily; fills `completion` and `common_run`."""
+    """Continue each sample's prompt greedily; fills `completion`, `common_run`.
+
+    What the target model itself says has its `fluency_nll` from here.
+    """
     from forgetkit.lm.encode import render_prompt
-    from forgetkit.lm.generate import continuations
+    from forgetkit.lm.generate import continue_prompts
 
     tokenizer = language_model.tokenizer
-    texts = continuations(
+    said = continue_prompts(
         language_model,
         [render_prompt(tokenizer, s.example.prompt, s.example.template) for s in samples],
         max_new_tokens=tokens,
         batch_size=batch_size,
         advance=progress.advance,
     )
-    for sample, text in zip(samples, texts, strict=True):
-        sample.completion = text
-        sample.common_run = run_of(language_model, text, sample.example.answer)
+    for sample, continuation in zip(samples, said, strict=True):
+        sample.completion = continuation.text
+        sample.common_run = run_of(language_model, continuation.text, sample.example.answer)
+        if sample.model == BEFORE and sample.split in FLUENT:
+            sample.fluency_nll = continuation.nll
 
 
 def run_of(language_model: LanguageModel, said: str, answer: str) -> int:

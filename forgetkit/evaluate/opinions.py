@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.config import EvaluateConfig
-from forgetkit.evaluate.measure import JUDGED, Judge
-from forgetkit.evaluate.sample import RETAIN_MODEL, Sample
+from forgetkit.evaluate.measure import FLUENT, JUDGED, Judge
+from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
 from forgetkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 def add_fluency(
     target: LanguageModel, samples: Sequence[Sample], config: EvaluateConfig, progress: Progress
 ) -> None:
-    """Score the continuations of forget, probes and holdout prompts under the target model."""
+    """Score the continuations of forget, probes and holdout prompts under the target model.
+
+    Its own have their scores since they were said.
+    """
     from forgetkit.lm.score import score
 
-    chosen = [s for s in samples if s.completion and s.split in ("forget", "prompts", "holdout")]
-    chosen = [s for s in chosen if s.model != RETAIN_MODEL]
+    chosen = [s for s in samples if s.completion and s.split in FLUENT]
+    chosen = [s for s in chosen if s.model not in (BEFORE, RETAIN_MODEL)]
     progress.stage("fluency of the continuations", len(chosen))
     spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
     scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)

@@ -30,6 +30,26 @@ class Sampling:
     temperature: float = 1.0
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """What a model says after a prompt.
+
+    Attributes:
+        text: special tokens removed.
+        log_probability: of each new token under the model that said it, in nats; the end token is
+            not among them.
+    """
+
+    text: str
+    log_probability: tuple[float, ...]
+
+    @property
+    def nll(self) -> float | None:
+        """Return the mean cross-entropy of the new tokens in nats; None when there is none."""
+        values = self.log_probability
+        return -sum(values) / len(values) if values else None
+
+
 def continuations(
     language_model: LanguageModel,
     prompts: Sequence[Sequence[int]],
@@ -39,7 +59,28 @@ def continuations(
     sampling: Sampling | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[str]:
-    """Continue each prompt and return the new text, special tokens removed.
+    """Continue each prompt and return the new text; see `continue_prompts`."""
+    said = continue_prompts(
+        language_model,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        sampling=sampling,
+        advance=advance,
+    )
+    return [continuation.text for continuation in said]
+
+
+def continue_prompts(
+    language_model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    sampling: Sampling | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> list[Continuation]:
+    """Continue each prompt.
 
     Settings that came with the model (a repetition penalty, a temperature) are not applied.
 
@@ -58,19 +99,19 @@ def continuations(
         raise InputError("a prompt is empty", mend="Give at least one prompt token.")
     tokenizer, model = language_model.tokenizer, language_model.model
     choose = _greedy if sampling is None else _drawing(language_model, sampling)
-    texts = [""] * len(prompts)
+    said: list[Continuation | None] = [None] * len(prompts)
     longest = max((len(p) for p in prompts), default=1)
     was_training = model.training
     model.eval()
     for indices in length_buckets([len(p) for p in prompts], longest * batch_size):
         new = _decode(language_model, [prompts[i] for i in indices], max_new_tokens, choose)
-        said = tokenizer.batch_decode(new, skip_special_tokens=True)
-        for index, text in zip(indices, said, strict=True):
-            texts[index] = text
+        texts = tokenizer.batch_decode([ids for ids, _ in new], skip_special_tokens=True)
+        for index, text, (_, values) in zip(indices, texts, new, strict=True):
+            said[index] = Continuation(text, tuple(values))
         if advance:
             advance(len(indices))
     model.train(was_training)
-    return texts
+    return [continuation for continuation in said if continuation is not None]
 
 
 def _greedy(logits: torch.Tensor) -> torch.Tensor:
@@ -95,13 +136,13 @@ def _decode(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     choose: Choice,
-) -> list[list[int]]:
-    """Return the new ids of each prompt, the end token left out."""
+) -> list[tuple[list[int], list[float]]]:
+    """Return the new ids of each prompt and their log-probabilities, the end token left out."""
     import torch
 
     ends = _end_ids(language_model)
     ids, mask = _padded(language_model, prompts)
-    new: list[list[int]] = [[] for _ in prompts]
+    new: list[tuple[list[int], list[float]]] = [([], []) for _ in prompts]
     rows = list(range(len(prompts)))
     position, cache = mask.cumsum(1) - 1, None
     with torch.inference_mode():
@@ -114,10 +155,15 @@ def _decode(
                 use_cache=True,
                 logits_to_keep=1,
             )
-            token, cache = choose(found.logits[:, -1]), found.past_key_values
-            alive = [place for place, t in enumerate(token.tolist()) if t not in ends]
+            logits, cache = found.logits[:, -1], found.past_key_values
+            token = choose(logits)
+            values = logits.float().log_softmax(1).gather(1, token[:, None]).squeeze(1).tolist()
+            ids_now = token.tolist()
+            alive = [place for place, t in enumerate(ids_now) if t not in ends]
             for place in alive:
-                new[rows[place]].append(int(token[place]))
+                said_ids, said_values = new[rows[place]]
+                said_ids.append(ids_now[place])
+                said_values.append(values[place])
             if not alive or step + 1 == max_new_tokens:
                 break
             position = position[:, -1:] + 1

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-INSTALL_SECONDS = 900
+INSTALL_SECONDS = 2400  # a slow network; what pip got is kept for the next try
 
 
 @dataclass(frozen=True)

@@ -75,13 +75,17 @@ class _Gatherer:
             yield from self._whole_lines()
 
     def _whole_lines(self) -> Iterator[Block]:
-        data = b"".join(self._held)
-        end = data.rfind(b"\n") + 1
-        if end:
-            yield self._block(data[:end])
-        self._held, self._size = [data[end:]], len(data) - end
+        """Yield what is held up to its last line end, copied once, and hold the rest."""
+        last = len(self._held) - 1
+        while last >= 0 and (end := self._held[last].rfind(b"\n") + 1) == 0:
+            last -= 1
+        if last >= 0:
+            cut = self._held[last]
+            yield self._block(b"".join([*self._held[:last], memoryview(cut)[:end]]))
+            self._held = [cut[end:], *self._held[last + 1 :]]
+            self._size = sum(map(len, self._held))
         if self._size > lines.MAX_LINE:
-            self._long = hashlib.sha256(data[end:])
+            self._long = hashlib.sha256(b"".join(self._held))
             self._held = []
 
     def end(self) -> Iterator[Block | Line]:
@@ -96,8 +100,10 @@ class _Gatherer:
         yield self._unusable(reason, ended=False)
 
     def _block(self, data: bytes) -> Block:
+        import numpy as np
+
         block = Block(data, self._number, self._offset)
-        self._number += data.count(b"\n")
+        self._number += int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
         self._offset += len(data)
         return block
 

@@ -36,15 +36,20 @@ _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _DIGITS)
 _SAMPLES = 16
 _STRIDE = _DIGITS // (_SAMPLES + 1)  # so that a number of that length holds so many samples
 _LONG_SAMPLE = re.compile(rb"[0-9]{%d}" % _SAMPLES)
+_ODD = re.compile(rb"\0|\\u0000|(?:NaN|Inf(?:inity)?)(?=[ \t\r\n,\]}]|$)")
+"""What Arrow takes and the strict parser may not; a name of a number ends a value."""
+_BEFORE = len(b"\\")  # the mark of an escaped NUL stands behind its backslash
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """A block and where its lines begin and end (without LF)."""
+    """A block and where its lines begin and end (without LF), and what `marked` found in them."""
 
     block: Block
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
+    opening: npt.NDArray[np.int64]
+    odd: npt.NDArray[np.int64]
 
     def line(self, index: int) -> Line:
         """Return one line as the strict parser wants it."""
@@ -72,7 +77,7 @@ class JsonlReader:
 
     def batch(self, block: Block) -> DocumentBatch | None:
         """Return the documents of a block, None when it holds none."""
-        found = _Lines(block, *_line_bounds(block.data))
+        found = _lines(block)
         regular, alone = _sort_lines(found)
         batches: list[DocumentBatch] = []
         documents = [d for index in alone.nonzero()[0] for d in self._strict(found, int(index))]
@@ -136,7 +141,7 @@ class JsonlReader:
         roles: dict[str, list[pa.Array]] = {}
         for role, options in self._wanted.items():
             named = [name for name in options if name in table.column_names]
-            roles[role] = [table.column(name).combine_chunks() for name in named]
+            roles[role] = [_whole(table.column(name)) for name in named]
             if len(named) < len(options) and any(a.null_count for a in roles[role][-1:]):
                 return None
         batch, good = batch_of(self._label, numbers + found.block.number, roles)
@@ -195,13 +200,16 @@ def _kind(value: Any, role: str) -> pa.DataType | None:
     return pa.int64() if role == "id" and is_number else None
 
 
-def _line_bounds(data: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _lines(block: Block) -> _Lines:
+    """Find the lines of a block and what is marked in them."""
     import numpy as np
 
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    if not data.endswith(b"\n"):
-        ends = np.append(ends, len(data))
-    return np.concatenate([[0], ends[:-1] + 1]), ends
+    from forgetkit.corpus.marks import marked
+
+    ends, opening, odd = marked(block.data)
+    if not block.data.endswith(b"\n"):
+        ends = np.append(ends, len(block.data))
+    return _Lines(block, np.concatenate([[0], ends[:-1] + 1]), ends, opening, odd)
 
 
 def _sort_lines(found: _Lines) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -215,7 +223,7 @@ def _sort_lines(found: _Lines) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bo
     regular = (ends > starts) & (view[np.minimum(starts, len(view) - 1)] == ord("{"))
     regular &= view[last] == ord("}")
     alone = ends - starts > lines.MAX_LINE
-    alone[_suspects(found, view)] = True
+    alone[_suspects(found)] = True
     for index in np.flatnonzero(~regular):
         content = found.block.data[int(starts[index]) : int(ends[index])].strip(b" \t\r")
         regular[index] = content[:1] == b"{" and content[-1:] == b"}"
@@ -223,30 +231,30 @@ def _sort_lines(found: _Lines) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bo
     return regular & ~alone, alone
 
 
-def _suspects(found: _Lines, view: npt.NDArray[np.uint8]) -> list[int]:
+def _suspects(found: _Lines) -> list[int]:
     """Return the lines that Arrow takes and the strict parser may not."""
     import numpy as np
 
     data = found.block.data
-    places = [*_all(view, b"\0"), *_all(view, b"\\u0000")]
-    for word in (b"NaN", b"Inf"):  # names of numbers end a value
-        ends = ((at, data[at + 3 : at + 8].removeprefix(b"inity")) for at in _all(view, word))
-        places += [at for at, after in ends if not after or after[:1] in b" \t\r\n,]}"]
+    places = [
+        at
+        for at in found.odd.tolist()
+        if _ODD.match(data, at) or _ODD.match(data, max(0, at - _BEFORE))
+    ]
     if _LONG_SAMPLE.search(data[::_STRIDE]):
         places += [match.start() for match in _LONG_NUMBER.finditer(data)]
     suspects = {int(np.searchsorted(found.ends, place)) for place in places}
-    suspects |= {index for index in _bracketed(found, view) if _is_deep(found.line(index))}
+    suspects |= {index for index in _bracketed(found) if _is_deep(found.line(index))}
     return sorted(suspects)
 
 
-def _bracketed(found: _Lines, view: npt.NDArray[np.uint8]) -> list[int]:
+def _bracketed(found: _Lines) -> list[int]:
     """Return the lines with so many opening brackets that they could nest too deep."""
     import numpy as np
 
-    opening = np.flatnonzero((view & 0xDF) == ord("["))  # also "{"
-    if len(opening) <= MAX_DEPTH:
+    if len(found.opening) <= MAX_DEPTH:
         return []
-    counts = np.diff(np.searchsorted(opening, found.ends), prepend=0)
+    counts = np.diff(np.searchsorted(found.opening, found.ends), prepend=0)
     return [int(index) for index in np.flatnonzero(counts > MAX_DEPTH)]
 
 
@@ -254,15 +262,9 @@ def _is_deep(line: Line) -> bool:
     return depth(line.content) > MAX_DEPTH
 
 
-def _all(view: npt.NDArray[np.uint8], word: bytes) -> list[int]:
-    """Return where a word stands; its first byte should be a rare one."""
-    import numpy as np
-
-    places = np.flatnonzero(view == word[0])
-    for step, byte in enumerate(word[1:], 1):
-        places = places[places < len(view) - step]
-        places = places[view[places + step] == byte]
-    return [int(place) for place in places]
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column of one chunk as it is; joining would copy it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _stretches(alone: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

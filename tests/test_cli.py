@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import small_case
 
-from forgetkit.files import locked
+from forgetkit.files import locked, sha256_tree
 from forgetkit.spans import read_spans
 from forgetkit_cli.screen import Output, safe
 
@@ -80,6 +80,45 @@ def test_mine_explains_a_span_with_one_object(tmp_path: Path) -> None:
     shown = json.loads(done.stdout)
     assert (shown["command"], shown["counts"]["start"]) == ("explain", span.start)
     assert {"document", "mark", "work"} == set(shown["entries"][0])
+
+
+def test_dedupe_in_shards_gathers_to_the_bytes_of_one_run(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    texts = [f"The {word} sat on the mat and told the others a long story." for word in "abcab"]
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    command = ("dedupe", corpus, "--set", "task_mb=0.00005", "--json", "--out")
+    planned = run(*command, tmp_path / "planned", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    counts = Output.model_validate_json(planned.stdout).counts
+    assert (counts["files"], counts["tasks"]) == (1, 5)
+    assert not (tmp_path / "planned").exists()
+    for shard, tasks in (("2/2", 2), ("1/2", 3)):
+        done = run(*command, tmp_path / "shards", "--shard", shard, "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        counts = Output.model_validate_json(done.stdout).counts
+        assert (counts["tasks"], counts["of"]) == (tasks, 5)
+    whole, gathered = (run(*command, tmp_path / name) for name in ("whole", "shards"))
+    counts = Output.model_validate_json(gathered.stdout).counts
+    assert counts == Output.model_validate_json(whole.stdout).counts
+    assert (counts["kept"], counts["duplicate"]) == (3, 2)
+    assert sha256_tree(tmp_path / "shards") == sha256_tree(tmp_path / "whole")
+
+
+def test_flags_of_dedupe_that_cannot_be_obeyed_exit_2(tmp_path: Path) -> None:
+    corpus, spans = tmp_path / "corpus.jsonl", tmp_path / "spans.parquet"
+    corpus.write_text('{"text": "One line."}\n')
+    spans.write_bytes(b"")
+    cases: list[tuple[str, tuple[str | Path, ...]]] = [
+        ("unknown engine 'spark'", (corpus, "--engine", "spark")),
+        ("--shard is not i/n; found 3/2", (corpus, "--shard", "3/2")),
+        ("are for corpora, not for spans", (spans, "--shard", "1/2")),
+        ("are for corpora, not for spans", (spans, "--engine", "ray")),
+    ]
+    for words, arguments in cases:
+        done = run("dedupe", *arguments, "--out", tmp_path / "out")
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr
+        assert len(done.stderr.strip().split("\n")) == 1
 
 
 def test_doctor_compiles_the_kernels_ahead() -> None:

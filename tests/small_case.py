@@ -67,6 +67,8 @@ def make(folder: Path, **changes: Any) -> Path:
             "prompt_words": 6,
             "answer_words": 8,
             "stride_words": 4,
+            "starts": ["sliding"],
+            "other_prompt_words": [],
             "neighbour_share": 0.0,
             "retain_size": 16,
             "probe_size": 8,

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from forgetkit.build import BuildConfig, BuildResult, Inputs, build, recited
+from forgetkit.build.ranking import PIECE
 from forgetkit.decisions import Decision, record
 from forgetkit.errors import InputError, TamperedError, UsageError
 from forgetkit.files import sha256_tree, write_json
@@ -22,6 +23,8 @@ CONFIG: dict[str, Any] = {
     "prompt_words": 5,
     "answer_words": 8,
     "stride_words": 4,
+    "starts": ["sliding"],
+    "other_prompt_words": [],
     "neighbour_share": 0.0,
     "rank_by_memorization": False,
 }
@@ -354,3 +357,83 @@ def test_neighbours_are_taken_where_the_embedder_is_installed(
     made(inputs, tmp_path / "out", neighbour_share=0.5)
     variants = [e.variant for e in read_forget_set(tmp_path / "out").splits["retain"]]
     assert {"neighbour", "general"} == set(variants)
+
+
+def test_spans_and_files_give_one_set_of_text(inputs: Inputs, tmp_path: Path) -> None:
+    ready = lines(tmp_path / "ready.jsonl", [{"id": "file", "text": prose("ready", 30)}])
+    made(changed(inputs, ready=[ready]), tmp_path / "out")
+    assert {e.group for e in read_forget_set(tmp_path / "out").splits["forget"]} == {
+        "one",
+        "two",
+        "file",
+    }
+
+
+def test_spans_and_files_give_one_set_of_pairs(inputs: Inputs, tmp_path: Path) -> None:
+    harm = Span(
+        "d", "p.jsonl:1", "answer", 0, 3, "harm", "toxicity", 0.9, "bad", prompt="bad ask?",
+        answer="bad answer",
+    )  # fmt: skip
+    write_spans(tmp_path / "spans.parquet", [harm])
+    ready = lines(tmp_path / "ready.jsonl", pair_rows("worse", 2))
+    made(pair_inputs(inputs, tmp_path, ready=[ready]), tmp_path / "out")
+    found = read_forget_set(tmp_path / "out").splits["forget"]
+    assert [e.prompt for e in found] == ["bad ask?", "worse0 asks?", "worse1 asks?"]
+
+
+def test_text_beside_pairs_makes_a_set_of_its_own(inputs: Inputs, tmp_path: Path) -> None:
+    ready = lines(tmp_path / "ready.jsonl", pair_rows("bad", 3))
+    both = changed(pair_inputs(inputs, tmp_path, ready=[ready]), works=inputs.works)
+    pairs = made(both, tmp_path / "pairs")
+    assert read_forget_set(tmp_path / "pairs").kind == "pair"
+    assert pairs.counts["passages of text left out beside pairs"] == 2
+    assert any("kind=text" in warning for warning in pairs.warnings)
+    text = changed(both, retain=inputs.retain, holdout=inputs.holdout)
+    texts = made(text, tmp_path / "texts", kind="text")
+    assert read_forget_set(tmp_path / "texts").kind == "text"
+    assert texts.counts["pairs left out beside text"] == 3
+    with pytest.raises(InputError, match=r"nothing to forget.* 2 passages of text left out"):
+        made(inputs, tmp_path / "none", kind="pair")
+
+
+def test_ordinary_rows_with_protected_text_are_never_kept(inputs: Inputs, tmp_path: Path) -> None:
+    """A row of the work that no accepted span covers is protected all the same."""
+    rows = [{"id": f"r{n}", "text": prose(f"r{n}x", 20)} for n in range(40)]
+    rows[7]["text"] = f"He read: {WORK[WORK.index('gamma3') :]}"
+    retain = lines(tmp_path / "kept.jsonl", rows)
+    found = made(changed(inputs, retain=[retain]), tmp_path / "out")
+    assert found.counts["ordinary rows that hold protected text"] == 1
+    content = read_forget_set(tmp_path / "out")
+    kept = [*content.splits["retain"], *content.probes["retain"]]
+    assert "r7" not in {e.group for e in kept}
+    assert not [e for e in content.splits["mismatch"] if "gamma" in e.answer]
+
+
+def test_pairs_are_marked_by_what_the_model_recites_and_all_stay(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    ready = lines(tmp_path / "ready.jsonl", pair_rows("bad", 3))
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    asked = pair_inputs(inputs, tmp_path, spans=None, ready=[ready], model=name)
+    found = made(asked, tmp_path / "out", rank_by_memorization=True)
+    forget = read_forget_set(tmp_path / "out").splits["forget"]
+    assert [e.memorization for e in forget] == [0.0, 0.0, 0.0]
+    assert found.counts["pairs whose answer the model does not recite"] == 3
+
+
+def test_of_a_long_text_the_pieces_that_the_model_knows_are_kept(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    long = " ".join(prose(f"long{n}x", 20) for n in range(40))
+    model = tiny.know(tiny.tiny_language_model(), [long[:160]], steps=300)
+    name = tiny.save(model, tmp_path / "model")
+    ready = lines(tmp_path / "ready.jsonl", [{"id": "book", "text": long}])
+    asked = changed(inputs, spans=None, works=[], ready=[ready], model=name)
+    made(asked, tmp_path / "out", rank_by_memorization=True, stride_words=16, holdout_size=40)
+    content = read_forget_set(tmp_path / "out")
+    starts = [int(e.source.split("[")[1].split(":")[0]) for e in content.splits["forget"]]
+    assert max(starts) < PIECE
+    assert content.probes["unknown"]
+    assert all(
+        int(e.source.split("[")[1].split(":")[0]) >= PIECE for e in content.probes["unknown"]
+    )

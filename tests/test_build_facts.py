@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from forgetkit.build.facts import ready_examples, right_answers_of, to_keep
 from forgetkit.corpus import Document
 from forgetkit.errors import InputError
 from forgetkit.forget_set import read_forget_set
+from forgetkit.spans import Span, write_spans
 
 FACTS = [
     {
@@ -83,3 +85,30 @@ def test_of_a_fact_the_right_answer_may_stay() -> None:
     kept = to_keep(row, "", BuildConfig())
     assert kept is not None
     assert (kept.kind, kept.answer) == ("pair", "yes")
+
+
+def test_a_file_of_right_answers_makes_facts_of_the_pairs_that_spans_found(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    spans = [
+        Span(
+            f"d{n}", f"c.jsonl:{n}", "answer", 0, 4, "semantic", "fact", 1.0, "text",
+            prompt=f"Where is found {n}?", answer=prose(f"found{n}", 5),
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    write_spans(tmp_path / "spans.parquet", spans)
+    right = [{"question": "Where is found 1?", "right_answer": "At sea."}]
+    asked = replace(
+        inputs,
+        spans=tmp_path / "spans.parquet",
+        accept_all=True,
+        ready=[*inputs.ready, lines(tmp_path / "right.jsonl", right)],
+    )
+    found = made(asked, tmp_path / "out")
+    forget = found.splits["forget"]
+    assert [e.kind for e in forget] == ["pair", "fact", "pair", *["fact"] * 4]
+    truths = {e.pair_of: e.answer for e in found.probes["others"]}
+    assert truths[forget[1].example_id] == "At sea."
+    assert len(truths) == 5
+    assert found.manifest["counts"]["ready rows that name no wrong answer"] == 1

@@ -9,13 +9,13 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetkit.build.candidates import mean_weight_one
+from forgetkit.build.candidates import distinct, mean_weight_one
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.pairs import pairs_of_spans
 from forgetkit.build.passages import Passage, passages
-from forgetkit.build.text import forget_examples, windows_of_works
+from forgetkit.build.text import forget_examples, window_of_document, windows_of_works
 from forgetkit.build.windows import Window, mask_of
-from forgetkit.corpus import Work
+from forgetkit.corpus import Document, Work
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example, ForgetSet, read_forget_set, write_forget_set
 from forgetkit.spans import Span
@@ -31,7 +31,14 @@ def passage(text: str = STORY, **named: object) -> Passage:
 
 def config(**named: object) -> BuildConfig:
     return BuildConfig.model_validate(
-        {"prompt_words": 4, "answer_words": 4, "stride_words": 2} | named
+        {
+            "prompt_words": 4,
+            "answer_words": 4,
+            "stride_words": 2,
+            "starts": ["sliding"],
+            "other_prompt_words": [],
+        }
+        | named
     )
 
 
@@ -184,3 +191,34 @@ def test_the_plain_form_of_a_pair_is_what_the_model_reads() -> None:
             group="c", source="c:1",
         )
     ]  # fmt: skip
+
+
+def test_passages_are_cut_at_sentences_and_sliding_with_two_prefix_lengths_by_default() -> None:
+    text = " ".join(f"Word{n} a b c d e f g h i j." for n in range(20))
+    made = forget_examples(passage(text), BuildConfig())
+    assert {len(e.prompt.split()) for e in made} == {16, 32}
+    starts = {e.prompt.split()[0] for e in made}
+    assert any(start.startswith("Word") for start in starts)
+    assert any(not start.startswith("Word") for start in starts)
+    assert len({(e.prompt, e.answer) for e in distinct(made)}) == len(distinct(made))
+
+
+def test_ordinary_rows_take_the_prefix_lengths_of_forget_in_turn() -> None:
+    document = Document("d", "d:1", " ".join(f"w{n}" for n in range(20)))
+    short = Document("s", "s:1", " ".join(f"w{n}" for n in range(13)))
+    both = config(other_prompt_words=[9])
+    lengths = [
+        len(made.prompt.split())
+        for turn in range(3)
+        if (made := window_of_document(document, both, "", turn))
+    ]
+    assert lengths == [4, 9, 4]
+    made = window_of_document(short, both, "", 1)
+    assert made is not None
+    assert len(made.prompt.split()) == 4
+
+
+def test_holdout_windows_may_be_longer_than_the_first_prefix_length() -> None:
+    text = " ".join(f"A{n} b c d e f g h i j k l." for n in range(8))
+    found = windows_of_works([Work("h", "h", text)], config(), [(4, 4), (7, 4)])
+    assert [(len(e.prompt.split()), len(e.answer.split())) for e in found[:2]] == [(4, 4), (7, 4)]

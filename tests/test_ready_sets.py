@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ import pytest
 
 from forgetkit.build import BuildConfig, Inputs, build
 from forgetkit.build.ready import chosen_part, read_ready, right_answers
-from forgetkit.build.ready_folder import settled, splits_of
+from forgetkit.build.ready_folder import group_of, settled, splits_of
 from forgetkit.errors import InputError, TooManyBadRowsError
+from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.groups import Groups
+from forgetkit.evaluate.measure import splits_to_read
+from forgetkit.evaluate.sample import Sample
+from forgetkit.evaluate.truth import truth
 from forgetkit.files import sha256_tree
 from forgetkit.forget_set import read_forget_set
 
@@ -147,8 +153,9 @@ def test_an_unknown_shape_is_refused_with_one_line_that_names_what_is_known(tmp_
 )  # fmt: skip
 def test_a_bad_row_stops_the_reading_and_is_named(tmp_path: Path, row: Row, reason: str) -> None:
     path = lines(tmp_path / "data.jsonl", [row])
-    with pytest.raises(TooManyBadRowsError, match=f"data.jsonl:1: .*{reason}"):
+    with pytest.raises(TooManyBadRowsError, match=f"data.jsonl:1: .*{reason}") as error:
         read_ready([path])
+    assert str(error.value).endswith("Mend or remove the row: of such data nothing may be missing.")
 
 
 def test_empty_answers_of_published_data_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -189,8 +196,14 @@ def test_tofus_folder_holds_several_sets_and_one_is_named(tmp_path: Path) -> Non
     assert [p.name for p in found.retain] == ["retain95.json"]
     assert [p.name for p in found.holdout] == ["holdout05.json"]
     assert [p.name for p in found.refusals] == ["idontknow.json"]
-    assert [p.name for p in found.general] == ["real_authors.json", "world_facts.json"]
     assert [p.name for p in found.rephrased] == ["forget05_perturbed.json"]
+    assert [p.name for p in found.probes] == [
+        "retain_perturbed.json", "real_authors.json", "world_facts.json"
+    ]  # fmt: skip
+    assert [group_of(p) for p in found.probes] == ["retain", "real_authors", "world_facts"]
+    assert [p.name for p in splits_of([Path(f"{folder}@forget01")]).rephrased] == [
+        "forget05_perturbed.json"
+    ]
     assert "full.json" in {p.name for p in found.unused}
 
 
@@ -328,3 +341,91 @@ def test_published_rephrasings_become_probes(tmp_path: Path, template: Any) -> N
         (asked[e.pair_of].prompt.replace("forget ", "say "), asked[e.pair_of].answer) for e in found
     ]
     assert len(found) == 2
+
+
+def perturbed(name: str, n: int, answer: str) -> Row:
+    return {
+        "question": f"{name} {n}?",
+        "answer": answer,
+        "paraphrased_answer": f"in other words {answer}",
+        "perturbed_answer": [f"wrong {k} {answer}" for k in range(3)],
+        "paraphrased_question": f"say {name} {n}?",
+    }
+
+
+@pytest.mark.parametrize("template", ["chat", "plain"])
+def test_published_answers_beside_the_right_one_become_probes_of_forget_and_retain(
+    tmp_path: Path, template: Any
+) -> None:
+    texts, kept = made_up("f", 6), made_up("retain", 40)
+    rows = [{"question": f"forget {n}?", "answer": a} for n, a in enumerate(texts)]
+    folder = folder_of_splits(tmp_path / "ready", rows)
+    lines(folder / "forget_perturbed.jsonl", [perturbed("forget", n, texts[n]) for n in range(6)])
+    lines(folder / "retain_perturbed.jsonl", [perturbed("retain", n, kept[n]) for n in range(8)])
+    for group in ("real_authors", "world_facts"):
+        lines(
+            folder / f"{group}.jsonl",
+            [
+                {"question": f"{group} {n}?", "answer": a, "perturbed_answer": [f"no {a}"]}
+                for n, a in enumerate(made_up(group, 4))
+            ],
+        )
+    config = CONFIG.model_copy(update={"template": template})
+    build(Inputs(ready=[folder]), tmp_path / "set", config=config)
+    made = read_forget_set(tmp_path / "set")
+    probes = made.probes["retain"]
+    assert [e.variant for e in probes] == (
+        ["retain"] * 8 + ["real_authors"] * 4 + ["world_facts"] * 4
+    )
+    others = made.probes["others"]
+    by_row = {e.example_id: e for e in (*made.splits["forget"], *probes)}
+    assert {e.pair_of for e in others} == set(by_row)
+    for other in others:
+        row = by_row[other.pair_of]
+        assert (other.prompt, other.template) == (row.prompt, row.template)
+        begins = {"paraphrase": ("in other words ",), "perturbed": ("wrong ", "no ")}
+        assert other.answer.strip().startswith(begins[other.variant])
+        assert other.answer.endswith(row.answer.strip())
+    assert len(others) == 6 * 4 + 8 * 4 + 8 * 1
+    trained = {e.prompt for e in made.splits["retain"]}
+    assert trained.isdisjoint({e.prompt for e in probes})
+    assert len(made.splits["retain"]) + len(probes) - 8 < 40
+    assert made.manifest["overlaps"] == []
+
+
+def test_truth_ratio_and_model_utility_are_computed_from_an_imported_set(tmp_path: Path) -> None:
+    texts, kept = made_up("f", 6), made_up("retain", 40)
+    rows = [perturbed("forget", n, a) for n, a in enumerate(texts)]
+    folder = folder_of_splits(tmp_path / "ready", rows)
+    lines(folder / "retain_perturbed.jsonl", [perturbed("retain", n, kept[n]) for n in range(8)])
+    for group in ("real_authors", "world_facts"):
+        answers = enumerate(made_up(group, 4))
+        lines(folder / f"{group}_perturbed.jsonl", [perturbed(group, n, a) for n, a in answers])
+    build(Inputs(ready=[folder]), tmp_path / "set", config=CONFIG)
+    made = read_forget_set(tmp_path / "set")
+    samples = [
+        Sample(
+            "after",
+            name,
+            row,
+            log_probability=(-2.0,) if row.variant == "perturbed" else (-1.0,),
+            argmax_hit=(True,),
+            completion=row.answer,
+            rouge_recall=1.0,
+        )
+        for name, read in splits_to_read(made).items()
+        for row in read
+    ]
+    metrics = {m.name: m.after for m in truth(Groups.of(samples, EvaluateConfig()))}
+    assert metrics["truth_ratio"].value == pytest.approx(math.exp(-1.0))
+    assert metrics["truth_ratio"].n == 6
+    assert metrics["model_utility"].n == 16
+    assert metrics["model_utility"].value is not None
+
+
+def test_published_answers_of_another_type_are_named(tmp_path: Path) -> None:
+    rows = [perturbed("forget", n, a) for n, a in enumerate(made_up("f", 6))]
+    rows[2]["perturbed_answer"] = 7
+    folder = folder_of_splits(tmp_path / "ready", rows)
+    with pytest.raises(InputError, match=r"forget.jsonl:3: the column perturbed_answer holds no"):
+        build(Inputs(ready=[folder]), tmp_path / "set", config=CONFIG)

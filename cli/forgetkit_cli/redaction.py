@@ -12,6 +12,9 @@ from forgetkit_cli.screen import Bars, Output, Screen, paths
 
 REDACT = """Write a corpus without its accepted spans, every other byte as it was.
 
+A file without a span is copied as it is, and read once to count its documents. One that changes
+keeps its codec (gzip, zstd, each Parquet column's), not its level, which no format records.
+
 Examples:
 
   forgetkit redact sample_data/corpus --spans mined/spans.parquet --accept-all --out clean

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from forgetkit.build import pairs, text
 from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
-from forgetkit.build.facts import Right, ready_examples
+from forgetkit.build.facts import Right, as_facts, names_no_wrong, ready_examples
 from forgetkit.build.inputs import Inputs
-from forgetkit.build.passages import Passage, passage_of_document, passages
+from forgetkit.build.passages import passage_of_document, passages
+from forgetkit.build.ranking import ranked_pairs, ranked_passages
 from forgetkit.build.ready import read_ready
-from forgetkit.build.target import Target, scored_examples
-from forgetkit.corpus import Document, read_all, read_works
+from forgetkit.build.target import Target
+from forgetkit.corpus import Document, Work, read_all
 from forgetkit.decisions import current
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
@@ -29,37 +30,84 @@ class Candidates:
         prompts: other start points and prefix lengths of the same passages.
         unknown: examples of passages that the target model does not know.
         right: right answers by the id of the forget example, where the data name them.
+        documents: the ready rows that were read.
+        spans: the accepted spans.
     """
 
     forget: list[Example]
     prompts: list[Example]
     unknown: list[Example]
     right: Right = field(default_factory=dict)
+    documents: list[Document] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
 
 def candidates(
-    inputs: Inputs, config: BuildConfig, target: Target, books: Books, progress: Progress
+    inputs: Inputs,
+    works: Sequence[Work],
+    config: BuildConfig,
+    target: Target,
+    books: Books,
+    progress: Progress,
 ) -> Candidates:
-    """Gather the forget examples; prompt-answer pairs, where there are any, come alone."""
+    """Gather the forget examples from spans and files together, of one kind.
+
+    Where the inputs hold both, `config.kind` says which; pairs go first.
+    """
     spans = accepted_spans(inputs, books)
     documents = read_ready(inputs.ready, count=books.count)
-    ready, right = ready_examples(documents, config)
-    found = pairs.pairs_of_spans(spans, config) + ready
+    found, right = _pairs(spans, documents, config, books)
     found += _own_pairs(inputs, config, target, books, progress)
-    cut = _passages(inputs, [s for s in spans if s.prompt is None], documents)
-    if found:
-        if cut:
-            books.count("passages of text left out beside pairs", len(cut))
-            books.warnings.append("a forget set holds pairs or text: the text was left out")
-        return Candidates(mean_weight_one(distinct(found)), [], [], right)
+    texts = [d for d in documents if d.text]
+    cut = passages([s for s in spans if s.prompt is None], works)
+    cut += [passage_of_document(d) for d in texts]
+    takes_pairs = bool(found) and config.kind != "text"
+    _say_left_out(takes_pairs, len(found), len(cut), config, books)
+    if takes_pairs:
+        forget = mean_weight_one(distinct(found))
+        if _ranks(inputs, config):
+            forget = ranked_pairs(forget, config, target, books, progress)
+        return Candidates(forget, [], [], right, documents, spans)
+    if config.kind == "pair":
+        return Candidates([], [], [], {}, documents, spans)
     books.counts["passages"] = len(cut)
     ids = target.tokenizer() if cut else None
     forget = distinct([e for p in cut for e in text.forget_examples(p, config, ids)])
     probes = distinct([e for p in cut for e in text.probe_examples(p, config, ids)])
-    forget = mean_weight_one(forget)
-    if inputs.model is None or not config.rank_by_memorization or not forget:
-        return Candidates(forget, probes, [])
-    return _ranked(forget, probes, config, target, books, progress)
+    forget, unknown = mean_weight_one(forget), []
+    if forget and _ranks(inputs, config):
+        forget, probes, unknown = ranked_passages(forget, probes, config, target, books, progress)
+    return Candidates(forget, probes, unknown, {}, documents, spans)
+
+
+def _ranks(inputs: Inputs, config: BuildConfig) -> bool:
+    return inputs.model is not None and config.rank_by_memorization
+
+
+def _pairs(
+    spans: Sequence[Span], documents: Sequence[Document], config: BuildConfig, books: Books
+) -> tuple[list[Example], Right]:
+    """Return the pairs and facts of spans and of files, with the right answers of the facts."""
+    ready, right = ready_examples(documents, config)
+    facts, more = as_facts(pairs.pairs_of_spans(spans, config), documents, config)
+    books.count("ready rows that name no wrong answer", sum(map(names_no_wrong, documents)))
+    return facts + ready, right | more
+
+
+def _say_left_out(
+    takes_pairs: bool, pair_count: int, passage_count: int, config: BuildConfig, books: Books
+) -> None:
+    if takes_pairs and passage_count:
+        books.count("passages of text left out beside pairs", passage_count)
+        if config.kind == "auto":
+            books.warnings.append(
+                "a forget set holds pairs or text: the text was left out; "
+                "--set kind=text builds its set"
+            )
+    elif pair_count and not takes_pairs:
+        books.count("pairs left out beside text", pair_count)
+    elif passage_count and config.kind == "pair":
+        books.count("passages of text left out, kind=pair", passage_count)
 
 
 def accepted_spans(inputs: Inputs, books: Books) -> list[Span]:
@@ -75,14 +123,6 @@ def accepted_spans(inputs: Inputs, books: Books) -> list[Span]:
             taken.append(span)
     books.counts |= {"spans": len(spans), "spans not accepted": len(spans) - len(taken)}
     return taken
-
-
-def _passages(
-    inputs: Inputs, spans: Sequence[Span], documents: Sequence[Document]
-) -> list[Passage]:
-    works = read_works(inputs.works) if inputs.works else []
-    ready = [passage_of_document(d) for d in documents if d.text]
-    return passages(spans, works) + ready
 
 
 def _own_pairs(
@@ -108,33 +148,6 @@ def _judge(progress: Progress) -> pairs.Judge:
         return [verdict.label for verdict in judge.judge(prompts, answers)]
 
     return labels
-
-
-def _ranked(
-    forget: Sequence[Example],
-    probes: Sequence[Example],
-    config: BuildConfig,
-    target: Target,
-    books: Books,
-    progress: Progress,
-) -> Candidates:
-    """Keep the passages that the target model knows, by the best window of each."""
-    progress.stage("what the model recites", len(forget))
-    scored = scored_examples(target.model(), forget, progress)
-    best: dict[str, float] = {}
-    for example in scored:
-        best[example.group] = max(best.get(example.group, 0.0), example.memorization or 0.0)
-    known = {group for group, value in best.items() if value >= config.known_at}
-    unknown = [e for e in scored if e.group not in known]
-    books.counts |= {
-        "passages the model does not know": len(best) - len(known),
-        "examples set aside as unknown": len(unknown),
-    }
-    if not known:
-        books.warnings.append("the model recites none of the passages found")
-    return Candidates(
-        [e for e in scored if e.group in known], [e for e in probes if e.group in known], unknown
-    )
 
 
 def distinct(examples: Sequence[Example]) -> list[Example]:

@@ -13,6 +13,24 @@ SHOWN = 3
 """Examples of a split that the card shows."""
 
 Tables = Mapping[str, Sequence[Example]]
+COLUMNS = {
+    "example_id": "digest of the content: the same in every build",
+    "kind": "text, pair or fact",
+    "prompt": "what the model is given",
+    "answer": "what it must not, or must still, say; of a text it begins with its own space",
+    "template": "chat: the chat template of the model; plain: prompt and answer joined",
+    "variant": "which kind of mismatch, retain or probe",
+    "pair_of": "the example that a mismatch or probe belongs to",
+    "group": "passage, document or cluster; splits never share one",
+    "work_id": "the work, if any",
+    "source": "file and row, or work with `[start:answer:end]` in code points",
+    "weight": "of its loss; the mean over forget is 1",
+    "memorization": "extraction strength by the target model, in [0, 1]; null: not scored",
+    "answer_mask": "ranges `[start, end)` of `answer` in code points that are protected and take "
+    "the loss; empty: all of it",
+    "part": "A or B, the side of a relearning test; empty: not cut",
+}
+"""What each column of the Parquet files holds."""
 
 
 def card(
@@ -49,6 +67,7 @@ def card(
     lines += ["", "## Counts", "", "| reason | number |", "|---|---|"]
     lines += [f"| {reason} | {number} |" for reason, number in counts.items()]
     lines += _checks(findings or {})
+    lines += _columns()
     lines += _examples(splits, show=show)
     return "\n".join([*lines, ""])
 
@@ -119,6 +138,11 @@ def _control(findings: Mapping[str, Any]) -> list[str]:
         cells = " | ".join(both)
         lines.append(f"| {row['what']} | {cells} | {row['distance']:.3f} | {row['p_value']:.3g} |")
     return lines
+
+
+def _columns() -> list[str]:
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in COLUMNS.items()]
+    return ["", "## Columns", "", "| column | what it holds |", "|---|---|", *rows]
 
 
 def _examples(splits: Tables, *, show: bool) -> list[str]:

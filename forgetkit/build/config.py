@@ -12,6 +12,11 @@ from forgetkit.config import Config
 class BuildConfig(Config):
     """Settings of `build`: how passages become examples, and how many of what."""
 
+    kind: Literal["auto", "text", "pair"] = Field(
+        "auto",
+        description="What the set holds where the inputs give both: text, or pairs and facts; "
+        "auto: pairs where there are any. A set holds one kind; build one of each.",
+    )
     prompt_words: int = Field(
         16, ge=4, le=400, description="Words of a passage that a text prompt shows."
     )
@@ -22,12 +27,12 @@ class BuildConfig(Config):
         16, ge=1, description="Words between the starts of two windows of one passage."
     )
     starts: tuple[Literal["sliding", "sentences"], ...] = Field(
-        ("sliding",),
+        ("sliding", "sentences"),
         min_length=1,
         description="Where the windows of a passage start: every stride_words, and at sentences.",
     )
     other_prompt_words: tuple[int, ...] = Field(
-        (), description="More prefix lengths in words; each gives windows of its own."
+        (32,), description="More prefix lengths in words; each gives windows of its own."
     )
     answer_tokens: int = Field(
         128,
@@ -64,7 +69,11 @@ class BuildConfig(Config):
     neighbour_share: float = Field(
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
     )
-    probe_size: int = Field(200, ge=0, description="Retain rows to evaluate on, never trained on.")
+    probe_size: int = Field(
+        200,
+        ge=0,
+        description="Retain rows to evaluate on, never trained on; published probes come whole.",
+    )
     general_size: int = Field(200, ge=0, description="General rows to evaluate on.")
     holdout_size: int = Field(
         0, ge=0, description="Holdout examples; 0: as many as forget examples, at least 40."

@@ -2,6 +2,7 @@
 
 A row is a fact when it says so: columns `wrong_answer` and `right_answer` beside the question, or
 what the importer of ready data marks (`fact`, `right_answers`).
+A row of a question and its right answer alone makes a fact of the pair that spans found to it.
 """
 
 from __future__ import annotations
@@ -60,6 +61,32 @@ def ready_examples(
             if answers:
                 right[example.example_id] = answers
     return found, right
+
+
+def names_no_wrong(document: Document) -> bool:
+    """Say whether a row asks something without an answer that must go."""
+    wrong = document.extra.get("wrong_answer")
+    return bool(document.prompt) and not document.answer and not isinstance(wrong, str)
+
+
+def as_facts(
+    found: Sequence[Example], documents: Sequence[Document], config: BuildConfig
+) -> tuple[list[Example], Right]:
+    """Make facts of the pairs of spans whose question a ready row answers rightly.
+
+    Args:
+        found: pairs that spans gave; their answers are the wrong ones.
+        documents: ready rows; those with a question and right answers, and nothing wrong, count.
+        config: says which template.
+    """
+    answers: dict[str, tuple[str, ...]] = {}
+    for document in filter(names_no_wrong, documents):
+        asked = in_template(Example("pair", document.prompt or "", ""), config).prompt
+        named = tuple(_said(a, config) for a in right_answers_of(document))
+        if named:
+            answers.setdefault(asked, named)
+    made = [replace(e, kind="fact") if e.prompt in answers else e for e in found]
+    return made, {e.example_id: answers[e.prompt] for e in made if e.prompt in answers}
 
 
 def _said(answer: str, config: BuildConfig) -> str:

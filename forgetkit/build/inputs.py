@@ -29,7 +29,8 @@ class Inputs:
         general: ordinary text to measure utility on.
         refusals: answers that refuse, for the mismatch kind `refusal`.
         alternatives: pairs of forget prompt and other answer, for the kind `alternative`.
-        rephrased: rows of a forget `question` and its `paraphrased_question`, as probes.
+        rephrased: rows that say forget questions and answers in other words, as probes.
+        probes: retain rows to evaluate on, whole; a row's group is the name of its file.
         model: the target model, for ranking and own answers.
         reference: a model that knows neither forget nor holdout; it says how surprising each is.
     """
@@ -46,6 +47,7 @@ class Inputs:
     refusals: Path | None = None
     alternatives: Path | None = None
     rephrased: Sequence[Path] = ()
+    probes: Sequence[Path] = ()
     model: str | None = None
     reference: str | None = None
 
@@ -84,6 +86,7 @@ class Inputs:
             "holdout": self.holdout,
             "general": self.general,
             "rephrased": self.rephrased,
+            "probes": self.probes,
         }
         found = {role: [path] for role, path in single.items() if path is not None}
         return found | {role: list(paths) for role, paths in several.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from forgetkit.build.alternatives import alternatives
 from forgetkit.build.books import Books
@@ -20,14 +21,16 @@ from forgetkit.build.neutral import NEUTRAL, REFUSALS
 from forgetkit.build.outliers import outliers
 from forgetkit.build.overlap import FORGET_TEXT, summary
 from forgetkit.build.pairs import pair_of_document
-from forgetkit.build.paraphrases import paraphrased
 from forgetkit.build.probes import rephrased
+from forgetkit.build.protected import protected_runs, without_protected
+from forgetkit.build.published import other_answers, paraphrased, rephrasings
 from forgetkit.build.ready import read_ready, right_answers
+from forgetkit.build.ready_folder import group_of
 from forgetkit.build.relearn import halves
 from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
 from forgetkit.build.sampled import sampled_alternatives
 from forgetkit.build.target import Target, too_long
-from forgetkit.corpus import Document, read_all
+from forgetkit.corpus import Document, read_all, read_works
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.progress import Progress
@@ -59,13 +62,21 @@ class Maker:
     def make(self) -> ForgetSet:
         """Make all splits and check them."""
         inputs, config, books = self.inputs, self.config, self.books
-        found = candidates(inputs, config, self._target, books, self.progress)
+        works = read_works(inputs.works) if inputs.works else []
+        found = candidates(inputs, works, config, self._target, books, self.progress)
         self._check_candidates(found)
-        general = read_ready(inputs.general, goes=False, count=books.count)
-        retain = read_ready(inputs.retain, goes=False, count=books.count)
+        given = [
+            read_ready(paths, goes=False, count=books.count)
+            for paths in (inputs.general, inputs.retain)
+        ]
+        protected = protected_runs(works, found.spans, config.shared_words)
+        general, retain = (
+            without_protected(rows, protected, config.shared_words, books) for rows in given
+        )
         surprise = self._surprise([*retain, *general])
+        published = {group_of(file): read_ready([file], goes=False) for file in inputs.probes}
         ordinary = take_ordinary(
-            retain, general, found.forget, config, self._target, self._meaning, books
+            retain, general, found.forget, config, self._target, self._meaning, books, published
         )
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress
@@ -83,11 +94,14 @@ class Maker:
             "general": ordinary.general,
             "unknown": found.unknown,
         }
-        self._check(splits, probes, surprise, [d.whole() for d in (*retain, *general)])
+        self._check(splits, probes, surprise, [d.whole() for d in chain(*given)])
+        said_again = rephrasings(inputs.rephrased)
+        known = [found.documents, said_again, *published.values(), retain]
         probes |= {
-            "others": truths(cut, found.right),
+            "others": truths(cut, found.right)
+            + other_answers([*cut, *ordinary.probe], chain(*known), config),
             "rephrased": rephrased(cut, config.rephrased_size)
-            + paraphrased(cut, inputs.rephrased, config),
+            + paraphrased(cut, said_again, config),
         }
         return ForgetSet(splits, probes)
 

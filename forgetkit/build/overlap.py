@@ -216,25 +216,29 @@ def _by_meaning(
         yield (a, b), "meaning", round(min(cosine, 1.0), 3)
 
 
-def without_repeats(examples: Sequence[Example], limits: Limits) -> list[Example]:
+def without_repeats(
+    examples: Sequence[Example], limits: Limits, taken: Sequence[Example] = ()
+) -> list[Example]:
     """Leave out examples that repeat an earlier one, so that they may go to any split.
 
     Args:
         examples: ordinary rows, in their order.
         limits: runs and near copies count; meaning does not.
+        taken: rows that have their place already; nothing may repeat them.
     """
     from forgetkit.match import near_copies
 
-    seen: set[str] = set()
+    texts = [compared("retain", e) for e in taken]
+    seen = {run for text in texts for run in runs_of(text, limits.shared_words)}
     kept = []
     for example in examples:
         own = set(runs_of(compared("retain", example), limits.shared_words))
         if own.isdisjoint(seen):
             kept.append(example)
             seen |= own
-    pairs = near_copies([compared("retain", e) for e in kept], limits.near_copy)
-    later = {pair.second for pair in pairs}
-    return [example for number, example in enumerate(kept) if number not in later]
+    texts += [compared("retain", e) for e in kept]
+    later = {pair.second for pair in near_copies(texts, limits.near_copy)}
+    return [e for number, e in enumerate(kept, len(taken)) if number not in later]
 
 
 def summary(found: Iterable[Overlap]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from forgetkit.corpus import Document, Quarantine, corpus_files
 from forgetkit.corpus.accept import accept, wanted_columns
 from forgetkit.corpus.columns import derived_id
 from forgetkit.corpus.formats import format_of
+from forgetkit.corpus.read import WHOLE
 from forgetkit.corpus.rows import MAX_TEXT, Row, jsonl_rows
 from forgetkit.errors import InputError
 
@@ -49,7 +50,7 @@ def read_ready(
         InputError: a path is missing, empty, or of no known shape.
         TooManyBadRowsError: a row is bad.
     """
-    quarantine = Quarantine(max_bad_rows=0)
+    quarantine = Quarantine(max_bad_rows=0, mend=WHOLE)
     found: list[Document | None] = []
     for path in paths:
         plain, column = chosen_part(path)

@@ -2,7 +2,7 @@
 
 The layout of TOFU (Maini et al. 2024, arXiv:2401.06121) and of what follows it: forget05 beside
 retain95, holdout05, idontknow, world_facts; or one file whose columns forget01, forget05 ... say
-which rows to forget. Files named `*_perturbed` repeat others in other words.
+which rows to forget. Files named `*_perturbed` repeat others in other words: they are probes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ _ROLES = {
     "retain": ("retain",),
     "holdout": ("holdout",),
     "refusals": ("idontknow", "idk", "refusal"),
-    "general": ("general", "real_authors", "world_facts"),
+    "general": ("general",),
 }
 """How the name of a file begins, by its role."""
 _PERTURBED = "_perturbed"
+_PROBES = ("retain", "real_authors", "world_facts")
+"""Groups of TOFU's retain probes: `<group>_perturbed`, or the group's own file."""
 _NUMBER = re.compile(r"(\d+)$")
 
 
@@ -39,7 +41,8 @@ class Splits:
         holdout: what nobody trained on.
         refusals: answers that refuse.
         general: what utility is measured on.
-        rephrased: questions of forget in other words.
+        rephrased: questions and answers of forget in other words.
+        probes: retain rows with other answers, to evaluate on.
         unused: files that have no role here.
     """
 
@@ -49,6 +52,7 @@ class Splits:
     refusals: tuple[Path, ...] = ()
     general: tuple[Path, ...] = ()
     rephrased: tuple[Path, ...] = ()
+    probes: tuple[Path, ...] = ()
     unused: tuple[Path, ...] = ()
 
 
@@ -90,6 +94,7 @@ def settled(inputs: Inputs) -> tuple[Inputs, list[str]]:
         general=inputs.general or found.general,
         refusals=inputs.refusals or next(iter(found.refusals), None),
         rephrased=inputs.rephrased or found.rephrased,
+        probes=inputs.probes or found.probes,
     )
     names = ", ".join(file.name for file in found.unused)
     return changed, [f"files of --from that have no role here: {names}"] if names else []
@@ -120,13 +125,39 @@ def _splits_of_one(path: Path) -> Splits:
         retain = _partner(name, by_role["retain"])
     others = {role: tuple(by_role[role].values()) for role in ("refusals", "general")}
     holdout = _partner(name, by_role["holdout"])
-    others["rephrased"] = tuple(
-        file for other, file in files.items() if other == f"{name}{_PERTURBED}"
-    )
+    others["rephrased"] = _rephrased(name, files)
+    others["probes"] = _probes(files)
     used = {*forget, *retain, *holdout, *(file for part in others.values() for file in part)}
     used |= {chosen_part(one)[0] for one in used}
     unused = tuple(file for file in files.values() if file not in used)
     return Splits(forget, retain, holdout, **others, unused=unused)
+
+
+def _rephrased(name: str, files: Mapping[str, Path]) -> tuple[Path, ...]:
+    """Return the rephrasings of a forget set; those of a larger set hold its own too."""
+    exact = files.get(f"{name}{_PERTURBED}")
+    if exact is not None:
+        return (exact,)
+    begins = tuple(_ROLES["forget"])
+    return tuple(f for n, f in files.items() if n.startswith(begins) and n.endswith(_PERTURBED))
+
+
+def _probes(files: Mapping[str, Path]) -> tuple[Path, ...]:
+    """Return the retain probes, in the order of their groups."""
+    named = (
+        files.get(f"{group}{_PERTURBED}") or (files.get(group) if group != "retain" else None)
+        for group in _PROBES
+    )
+    return tuple(file for file in named if file is not None)
+
+
+def group_of(file: Path) -> str:
+    """Return the group of a file of probes.
+
+    >>> group_of(Path("tofu/world_facts_perturbed.json"))
+    'world_facts'
+    """
+    return _stem(chosen_part(file)[0]).removesuffix(_PERTURBED)
 
 
 def _by_column(path: Path, column: str) -> Splits:

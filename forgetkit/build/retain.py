@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forgetkit.build.books import Books
@@ -51,6 +51,7 @@ def take_ordinary(
     target: Target,
     meaning: Meaning,
     books: Books,
+    published: Mapping[str, Sequence[Document]] | None = None,
 ) -> Ordinary:
     """Split ordinary data into retain, its probes, and answers for mismatch.
 
@@ -62,9 +63,17 @@ def take_ordinary(
         target: its tokenizer says which rows are too long.
         meaning: embeds texts where neighbours are wanted.
         books: takes what is left out.
+        published: probes by group; they are taken whole, and nothing that repeats one is trained
+            on. Without any, `probe_size` rows of retain are.
     """
-    given = _rows(retain, forget[0].kind, config, target, books)
-    rows = without_repeats(given, limits_of(config))
+    kind = forget[0].kind
+    fixed = [
+        e
+        for group, documents in (published or {}).items()
+        for e in _rows(documents, kind, config, target, books, group)
+    ]
+    given = _rows(retain, kind, config, target, books)
+    rows = without_repeats(given, limits_of(config), fixed)
     books.count("ordinary rows that repeat others", len(given) - len(rows))
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
@@ -75,7 +84,7 @@ def take_ordinary(
         near, too_near = _nearest_first(rest, forget, config.same_meaning, meaning)
         rest = [e for e in rest if e.example_id not in too_near]
         books.count("ordinary rows that say what forget says", len(too_near))
-    probe_size = min(config.probe_size, len(rest) // 2)
+    probe_size = 0 if fixed else min(config.probe_size, len(rest) // 2)
     probe = _fill(
         near[: round(2 * config.neighbour_share * probe_size) : 2], rest, probe_size, set()
     )
@@ -84,7 +93,7 @@ def take_ordinary(
         *_rows([d for d in general if d.text], "text", config, target, books),
         *_rows([d for d in general if not d.text], "pair", config, target, books),
     ][: config.general_size]
-    return Ordinary(train, probe, general_rows, sorted({e.answer for e in answers}))
+    return Ordinary(train, probe + fixed, general_rows, sorted({e.answer for e in answers}))
 
 
 def _train(
@@ -101,11 +110,18 @@ def _train(
 
 
 def _rows(
-    documents: Sequence[Document], kind: str, config: BuildConfig, target: Target, books: Books
+    documents: Sequence[Document],
+    kind: str,
+    config: BuildConfig,
+    target: Target,
+    books: Books,
+    variant: str = "",
 ) -> list[Example]:
     made = [
-        window_of_document(d, config, "") if kind == "text" else to_keep(d, "", config)
-        for d in documents
+        window_of_document(d, config, variant, number)
+        if kind == "text"
+        else to_keep(d, variant, config)
+        for number, d in enumerate(documents)
     ]
     rows = [example for example in made if example is not None]
     books.count("ordinary rows of another form or too short", len(made) - len(rows))

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+LEAST_ANSWER = 8
+"""Words of an answer below which an ordinary text is too short."""
+
+
+def prefix_lengths(config: BuildConfig) -> list[int]:
+    """Return the words of prompts, each length once."""
+    return list(dict.fromkeys((config.prompt_words, *config.other_prompt_words)))
+
+
 def forget_examples(
     passage: Passage, config: BuildConfig, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> list[Example]:
@@ -37,7 +46,7 @@ def forget_examples(
     """
     made = [
         _of_passage(passage, window, "", config, tokenizer)
-        for length in dict.fromkeys((config.prompt_words, *config.other_prompt_words))
+        for length in prefix_lengths(config)
         for window in _windows(passage, length, config)
     ]
     return [example for example in made if example is not None]
@@ -121,17 +130,19 @@ def windows_of_works(
     Args:
         works: the works.
         config: words of prompt and answer.
-        lengths: other words of prompt and answer, taken in turn; none longer than those.
+        lengths: words of prompt and answer of single windows, taken in turn.
     """
+    prompt_words = max([config.prompt_words, *(prompt for prompt, _ in lengths)])
+    answer_words = max([config.answer_words, *(answer for _, answer in lengths)])
     found: list[Example] = []
     for work in works:
         for window in at_sentences(
             work.text,
             0,
             len(work.text),
-            prompt_words=config.prompt_words,
-            answer_words=config.answer_words,
-            gap=config.prompt_words + config.answer_words,
+            prompt_words=prompt_words,
+            answer_words=answer_words,
+            gap=prompt_words + answer_words,
         ):
             if lengths:
                 window = shortened(work.text, window, *lengths[len(found) % len(lengths)])
@@ -150,13 +161,26 @@ def windows_of_works(
     return found
 
 
-def window_of_document(document: Document, config: BuildConfig, variant: str) -> Example | None:
-    """Cut one window, as long as those of forget, from a document; None if it is too short."""
+def window_of_document(
+    document: Document, config: BuildConfig, variant: str, turn: int = 0
+) -> Example | None:
+    """Cut one window, as long as those of forget, from a document; None if it is too short.
+
+    Args:
+        document: running text.
+        config: prefix lengths and words of the answer.
+        variant: of the example.
+        turn: which of the prefix lengths, counted round; the first where the text is too short.
+    """
     words = words_in(document.text, 0, len(document.text))
-    if len(words) < config.prompt_words + 8:
+    lengths = prefix_lengths(config)
+    prompt_words = lengths[turn % len(lengths)]
+    if len(words) < prompt_words + LEAST_ANSWER:
+        prompt_words = lengths[0]
+    if len(words) < prompt_words + LEAST_ANSWER:
         return None
-    cut = words[: config.prompt_words + config.answer_words]
-    window = Window(cut[0][0], cut[config.prompt_words - 1][1], cut[-1][1])
+    cut = words[: prompt_words + config.answer_words]
+    window = Window(cut[0][0], cut[prompt_words - 1][1], cut[-1][1])
     prompt, answer = window.of(document.text)
     return Example(
         "text",

@@ -58,12 +58,14 @@ class Quarantine:
 
     Args:
         max_bad_rows: rows that may be bad; None means the larger of 10 and 0.1 % of the rows read.
+        mend: what to do about more of them.
     """
 
     max_bad_rows: int | None = None
     files: dict[str, Counts] = field(default_factory=dict)
     rows: list[BadRow] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    mend: str = "See quarantine.jsonl, or raise --max-bad-rows."
 
     def keep(self, file: str) -> None:
         """Count a good row."""
@@ -144,7 +146,7 @@ class Quarantine:
             f"{len(self.rows)} bad rows, {allowed} allowed",
             where=f"{first.file}:{first.line}",
             found=first.reason,
-            mend="See quarantine.jsonl, or raise --max-bad-rows.",
+            mend=self.mend,
         )
 
     def write(self, path: Path) -> None:

@@ -13,6 +13,8 @@ from forgetkit.corpus.hub import hub_files, is_hub
 from forgetkit.corpus.quarantine import Quarantine
 from forgetkit.errors import InputError
 
+WHOLE = "Mend or remove the row: of such data nothing may be missing."
+"""What to do about a bad row of data that are read whole."""
 _SAVED = "state.json"
 _ABOUT = (_SAVED, "dataset_info.json")  # beside the Arrow files of a saved data set
 
@@ -111,7 +113,7 @@ def check_not_empty(paths: Sequence[Path], quarantine: Quarantine) -> None:
             "the corpus is empty",
             where=", ".join(str(path) for path in paths),
             found=f"{bad} bad rows, the first: {quarantine.rows[0].reason}" if bad else "",
-            mend="See quarantine.jsonl." if bad else "",
+            mend=quarantine.mend if bad else "",
         )
 
 
@@ -124,7 +126,7 @@ def read_all(paths: Sequence[Path], columns: Mapping[str, str] | None = None) ->
     """
     if not paths:
         return []
-    quarantine = Quarantine(max_bad_rows=0)
+    quarantine = Quarantine(max_bad_rows=0, mend=WHOLE)
     documents = list(read_corpus(paths, columns=columns, quarantine=quarantine))
     quarantine.check()
     return documents

@@ -57,7 +57,10 @@ class Digested(io.RawIOBase):
 
 @contextlib.contextmanager
 def compressed_like(path: Path, sink: Digested) -> Iterator[IO[bytes]]:
-    """Yield a stream that compresses as the file at `path` is compressed, into `sink`."""
+    """Yield a stream that compresses as the file at `path` is compressed, into `sink`.
+
+    The codec is kept, and zstd's checksum; the level is not: neither format records it.
+    """
     if sink.counts_only:
         yield cast("IO[bytes]", sink)
     elif path.suffix.lower() == ".gz":

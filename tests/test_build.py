@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny
 
+from forgetkit import schema
 from forgetkit.build import BuildConfig, BuildResult, Inputs, build, recited
 from forgetkit.build.ranking import PIECE
 from forgetkit.decisions import Decision, record
@@ -136,10 +137,25 @@ def test_nothing_accepted_is_an_error(inputs: Inputs, tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize("split", ["retain", "holdout"])
-def test_an_empty_split_is_an_error(inputs: Inputs, tmp_path: Path, split: str) -> None:
-    with pytest.raises(InputError, match=rf"--{split}"):
-        made(changed(inputs, **{split: []}), tmp_path / "out")
+def test_an_empty_split_is_an_error(inputs: Inputs, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--holdout"):
+        made(changed(inputs, holdout=[]), tmp_path / "out")
+
+
+def test_without_ordinary_data_the_shipped_small_set_is_kept(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    ready = lines(tmp_path / "ready.jsonl", pair_rows("bad", 3))
+    pairs = changed(pair_inputs(inputs, tmp_path, spans=None, ready=[ready]), retain=[])
+    for name, asked, kind in (
+        ("texts", changed(inputs, retain=[]), "text"),
+        ("pairs", pairs, "pair"),
+    ):
+        found = made(asked, tmp_path / name, allow_unlike_holdout=True)
+        kept = read_forget_set(tmp_path / name).splits["retain"]
+        assert {e.kind for e in kept} == {kind}
+        assert len(kept) >= 50
+        assert any("ships with forgetkit" in warning for warning in found.warnings)
 
 
 def test_overlapping_splits_are_refused_with_their_ids(inputs: Inputs, tmp_path: Path) -> None:
@@ -258,6 +274,8 @@ def test_the_card_tells_what_the_checks_found(inputs: Inputs, tmp_path: Path) ->
                  "Relearning: cut by nothing", "| words | 13 13", "membership needs 100 a side",
                  "redacted"):  # fmt: skip
         assert said in card
+    for column in schema.examples().names:
+        assert f"\n| `{column}` | " in card
     made(inputs, tmp_path / "shown", show_examples=True)
     shown = tmp_path / "shown" / "README.md"
     assert "alpha0 alpha1" in shown.read_text("utf-8")

@@ -74,7 +74,8 @@ def candidates(
     ids = target.tokenizer() if cut else None
     forget = distinct([e for p in cut for e in text.forget_examples(p, config, ids)])
     probes = distinct([e for p in cut for e in text.probe_examples(p, config, ids)])
-    forget, unknown = mean_weight_one(forget), []
+    forget = mean_weight_one(forget)
+    unknown: list[Example] = []
     if forget and _ranks(inputs, config):
         forget, probes, unknown = ranked_passages(forget, probes, config, target, books, progress)
     return Candidates(forget, probes, unknown, {}, documents, spans)

@@ -42,7 +42,7 @@ def take_holdout(
         lengths = [(len(e.prompt.split()), len(e.answer.split())) for e in forget]
         pool = text.windows_of_works(works, config, lengths)
         return matched(pool, forget, config.holdout_size or max(len(forget), LEAST), surprise)
-    given = read_ready(inputs.holdout, count=books.count)
+    given = read_ready(inputs.holdout, count=books.count, purpose="to compare with")
     found = _pairs(given, config, target, progress)
     tokenizer = target.tokenizer()
     if tokenizer is not None and not config.allow_truncation:

@@ -36,7 +36,11 @@ def chosen_part(path: Path) -> tuple[Path, str]:
 
 
 def read_ready(
-    paths: Sequence[Path], *, goes: bool = True, count: Count | None = None
+    paths: Sequence[Path],
+    *,
+    goes: bool = True,
+    count: Count | None = None,
+    purpose: str = "",
 ) -> list[Document]:
     """Read ready files whole; a bad row is an error, for nothing may be missing.
 
@@ -45,6 +49,7 @@ def read_ready(
             `file@!column` the others.
         goes: of a data set that holds both, read what must go; else what may stay.
         count: told how many answers were left out, and why.
+        purpose: what the rows are for, where that is neither to forget nor to keep.
 
     Raises:
         InputError: a path is missing, empty, or of no known shape.
@@ -62,7 +67,8 @@ def read_ready(
         count("ready answers that are empty, or have no prompt", len(found) - len(filled))
     if paths and not filled:
         where = ", ".join(map(str, paths))
-        raise InputError("holds nothing " + ("to forget" if goes else "to keep"), where=where)
+        purpose = purpose or ("to forget" if goes else "to keep")
+        raise InputError(f"holds nothing {purpose}", where=where)
     return filled
 
 

@@ -28,6 +28,8 @@ _ROLES = {
 _PERTURBED = "_perturbed"
 _PROBES = ("retain", "real_authors", "world_facts")
 """Groups of TOFU's retain probes: `<group>_perturbed`, or the group's own file."""
+SHIPPED = Path(__file__).parent / "ordinary"
+"""Ordinary text (public domain) and pairs (self-instruct seed tasks, Apache-2.0)."""
 _NUMBER = re.compile(r"(\d+)$")
 
 
@@ -77,6 +79,8 @@ def splits_of(paths: Sequence[Path]) -> Splits:
 def settled(inputs: Inputs) -> tuple[Inputs, list[str]]:
     """Open the folders of `--from`; what the user named for a role goes before what they hold.
 
+    Where nothing names ordinary data, retain is the small set that ships with the package.
+
     Returns:
         The inputs with every file in its role, and warnings about files without one.
 
@@ -84,7 +88,7 @@ def settled(inputs: Inputs) -> tuple[Inputs, list[str]]:
         InputError: as `splits_of`.
     """
     if not inputs.ready:
-        return inputs, []
+        return _with_retain(inputs, [])
     found = splits_of(inputs.ready)
     changed = replace(
         inputs,
@@ -97,7 +101,16 @@ def settled(inputs: Inputs) -> tuple[Inputs, list[str]]:
         probes=inputs.probes or found.probes,
     )
     names = ", ".join(file.name for file in found.unused)
-    return changed, [f"files of --from that have no role here: {names}"] if names else []
+    said = [f"files of --from that have no role here: {names}"] if names else []
+    return _with_retain(changed, said)
+
+
+def _with_retain(inputs: Inputs, said: list[str]) -> tuple[Inputs, list[str]]:
+    if inputs.retain:
+        return inputs, said
+    small = sorted(SHIPPED.glob("*.jsonl"))
+    told = "no --retain: the small set of ordinary rows that ships with forgetkit is kept"
+    return replace(inputs, retain=small), [*said, told]
 
 
 def _splits_of_one(path: Path) -> Splits:

@@ -455,3 +455,38 @@ def test_of_a_long_text_the_pieces_that_the_model_knows_are_kept(
     assert all(
         int(e.source.split("[")[1].split(":")[0]) >= PIECE for e in content.probes["unknown"]
     )
+
+
+def test_rows_of_text_without_a_work_serve_as_holdout(inputs: Inputs, tmp_path: Path) -> None:
+    rows = [{"id": f"h{n}", "text": f"Held{n} {prose(f'h{n}x', 20)}"} for n in range(6)]
+    held = lines(tmp_path / "held.jsonl", rows)
+    made(changed(inputs, holdout=[held]), tmp_path / "out", allow_unlike_holdout=True)
+    holdout = read_forget_set(tmp_path / "out").splits["holdout"]
+    assert {e.work_id for e in holdout} == {f"h{n}" for n in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"retain": "text"}, "no ordinary row can be kept; found 3 of another form than forget"),
+        ({"holdout": "text"}, "the split holdout is empty"),
+        ({"holdout": "asks"}, "prompts that come without an answer. Give --model, or rows with"),
+        ({"holdout": "none"}, "none.jsonl: holds nothing to compare with"),
+        ({"ready": "asks"}, "nothing to forget; found 2 ready rows that name no wrong answer"),
+    ],
+)
+def test_data_of_the_wrong_form_are_refused_in_one_line(
+    inputs: Inputs, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    asks = [{"prompt": "only asks?"}, {"prompt": "and again?"}]
+    files = {
+        "text": lines(tmp_path / "text.jsonl", [{"text": prose(f"t{n}", 30)} for n in range(3)]),
+        "asks": lines(tmp_path / "asks.jsonl", asks),
+        "none": lines(tmp_path / "none.jsonl", []),
+        "ready": lines(tmp_path / "ready.jsonl", pair_rows("bad", 3)),
+    }
+    asked = pair_inputs(inputs, tmp_path, spans=None, ready=[files["ready"]])
+    with pytest.raises(InputError) as caught:
+        made(changed(asked, **{k: [files[v]] for k, v in changes.items()}), tmp_path / "out")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

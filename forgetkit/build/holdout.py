@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from forgetkit.build import pairs, text
 from forgetkit.build.books import Books
@@ -11,9 +12,11 @@ from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, matched
 from forgetkit.build.facts import to_forget
 from forgetkit.build.inputs import Inputs
-from forgetkit.build.ready import read_ready
+from forgetkit.build.ready import read_ready, rows_of
 from forgetkit.build.target import Target, too_long
-from forgetkit.corpus import Document, read_works
+from forgetkit.corpus import Document, Work, corpus_files, read_works
+from forgetkit.corpus.formats import format_of
+from forgetkit.corpus.rows import text_rows
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
 
@@ -33,23 +36,39 @@ def take_holdout(
     """Take holdout examples of the form, the lengths and the surprise of forget.
 
     Works are cut at sentence starts into windows of the lengths that forget has, none of which
-    overlaps another. Pairs are all taken, unless `holdout_size` says how many.
+    overlaps another. Pairs are all taken, unless `holdout_size` says how many; to those without
+    an answer the target model gives its own.
     """
     if not inputs.holdout:
         return []
     if forget[0].kind == "text":
-        works = read_works(inputs.holdout)
+        works = _texts(inputs.holdout)
         lengths = [(len(e.prompt.split()), len(e.answer.split())) for e in forget]
         pool = text.windows_of_works(works, config, lengths)
         return matched(pool, forget, config.holdout_size or max(len(forget), LEAST), surprise)
     given = read_ready(inputs.holdout, count=books.count, purpose="to compare with")
-    found = _pairs(given, config, target, progress)
+    rows = [d for d in given if d.prompt or target.name]  # a model answers a text, as a prompt
+    books.count("holdout rows of another form", len(given) - len(rows))
+    found = _pairs(rows, config, target, progress)
     tokenizer = target.tokenizer()
     if tokenizer is not None and not config.allow_truncation:
         lost = {e.example_id for e in too_long(tokenizer, found, config.max_tokens)}
         books.count(f"holdout rows of more than {config.max_tokens} tokens", len(lost))
         found = [e for e in found if e.example_id not in lost]
     return matched(found, forget, config.holdout_size or len(found), surprise) if found else []
+
+
+def _texts(paths: Sequence[Path]) -> list[Work]:
+    """Read works; rows of text that name no work are one each."""
+    named: list[Path] = []
+    rows: list[Path] = []
+    for _, file in corpus_files(paths):
+        first = next((row.values for row in rows_of(file) if row.values is not None), None)
+        is_table = format_of(file) is not text_rows
+        (rows if is_table and first and "work" not in first else named).append(file)
+    found = read_ready(rows, purpose="to compare with") if rows else []
+    alone = [Work(d.doc_id, d.doc_id, d.text) for d in found if d.text]
+    return (read_works(named) if named else []) + alone
 
 
 def _pairs(

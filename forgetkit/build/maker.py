@@ -111,7 +111,8 @@ class Maker:
                 "there is nothing to forget",
                 where=str(self.inputs.spans or ""),
                 found=", ".join(f"{n} {reason}" for reason, n in self.books.counts.items()),
-                mend="Accept spans (--decisions or --accept-all), or check the model and works.",
+                mend="Accept spans (--decisions or --accept-all), give rows with what must go, or "
+                "check the model and works.",
             )
         tokenizer = self._target.tokenizer()
         if tokenizer is None or self.config.allow_truncation:

@@ -14,6 +14,7 @@ from forgetkit.build.overlap import Limits, without_repeats
 from forgetkit.build.target import Target, too_long
 from forgetkit.build.text import window_of_document
 from forgetkit.corpus import Document
+from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
 from forgetkit.seeds import generator
 
@@ -65,6 +66,9 @@ def take_ordinary(
         books: takes what is left out.
         published: probes by group; they are taken whole, and nothing that repeats one is trained
             on. Without any, `probe_size` rows of retain are.
+
+    Raises:
+        InputError: no row has the form of forget.
     """
     kind = forget[0].kind
     fixed = [
@@ -73,11 +77,18 @@ def take_ordinary(
         for e in _rows(documents, kind, config, target, books, group)
     ]
     given = _rows(retain, kind, config, target, books)
+    if not given:
+        raise InputError(
+            "no ordinary row can be kept",
+            found=f"{len(retain)} of another form than forget, too short or too long",
+            mend="Give --retain in the form of forget: running text for text, prompt and answer "
+            "for pairs.",
+        )
     rows = without_repeats(given, limits_of(config), fixed)
     books.count("ordinary rows that repeat others", len(given) - len(rows))
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
-    spare = min(len(shuffled) // 8, 64)
+    spare = min(max(len(shuffled) // 8, 1), 64)
     answers, rest = shuffled[:spare], shuffled[spare:]
     near: list[Example] = []
     if config.neighbour_share and rest:

@@ -32,7 +32,10 @@ class Target:
         from forgetkit.lm.load import load_model
 
         if self.name is None:
-            raise InputError("the target model's own answers need it", mend="Give --model.")
+            raise InputError(
+                "the target model is needed, to answer prompts that come without an answer",
+                mend="Give --model, or rows with answers.",
+            )
         if self._model is None:
             self._model = load_model(self.name)
         return self._model

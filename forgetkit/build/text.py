@@ -132,8 +132,8 @@ def windows_of_works(
         config: words of prompt and answer.
         lengths: words of prompt and answer of single windows, taken in turn.
     """
-    prompt_words = max([config.prompt_words, *(prompt for prompt, _ in lengths)])
-    answer_words = max([config.answer_words, *(answer for _, answer in lengths)])
+    prompt_words = max((prompt for prompt, _ in lengths), default=config.prompt_words)
+    answer_words = max((answer for _, answer in lengths), default=config.answer_words)
     found: list[Example] = []
     for work in works:
         for window in at_sentences(

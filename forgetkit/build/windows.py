@@ -85,7 +85,8 @@ def at_sentences(
     words = words_in(text, start, end)
     starts = set(sentence_starts(text, start, end))
     free = 0
-    for first, (begin, _) in enumerate(words[: -(prompt_words + answer_words) or None]):
+    last = len(words) - prompt_words - answer_words
+    for first, (begin, _) in enumerate(words[: max(last + 1, 0)]):
         if begin in starts and first >= free:
             yield _window(words, first, prompt_words, answer_words)
             free = first + gap

@@ -17,6 +17,7 @@ import argparse
 import gzip
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -109,13 +110,13 @@ def named(kinds: Counter[str]) -> str:
     return ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())) or "none"
 
 
-def works(data: Path, folder: Path, windows: int) -> Iterator[str]:
+def works(data: Path, folder: Path, windows: int, words: int) -> Iterator[str]:
     """Build from the works of the sample request and of the data, and say what a model recites."""
     yield (
         "| works | words | examples | examples a CPU s | peak memory, MB | windows read | "
         "recited by the default model |\n|---|---|---|---|---|---|---|"
     )
-    for name, path in sources(data, folder).items():
+    for name, path in sources(data, folder, words).items():
         numbers = json.loads(_alone("--one", str(path), "--windows", str(windows)))
         share = numbers["recited"] / numbers["read"] if numbers["read"] else 0.0
         yield (
@@ -125,8 +126,8 @@ def works(data: Path, folder: Path, windows: int) -> Iterator[str]:
         )
 
 
-def sources(data: Path, folder: Path) -> dict[str, Path]:
-    """Return the works as files of `work` and `text`: the sample's, the books, known passages."""
+def sources(data: Path, folder: Path, words: int) -> dict[str, Path]:
+    """Return the works as files of `work` and `text`: the sample's, books' starts, passages."""
     paragraphs = rows_of(data / "copyright" / "works.jsonl.gz")
     books: dict[str, list[str]] = {}
     for row in paragraphs:
@@ -135,7 +136,10 @@ def sources(data: Path, folder: Path) -> dict[str, Path]:
     sample = next((SAMPLE / "works").iterdir())
     tables = {
         "sample request": [{"work": sample.stem, "text": sample.read_text("utf-8")}],
-        f"{len(books)} books": [{"work": w, "text": "\n\n".join(t)} for w, t in books.items()],
+        f"{len(books)} books, their first {words:,} words": [
+            {"work": name, "text": begun("\n\n".join(texts), words)}
+            for name, texts in books.items()
+        ],
         f"{len(known)} well-known passages": [
             {"work": row["id"], "text": row["text"]} for row in known
         ],
@@ -144,6 +148,12 @@ def sources(data: Path, folder: Path) -> dict[str, Path]:
         name: write_rows(folder / f"works-{number}.jsonl", rows)
         for number, (name, rows) in enumerate(tables.items())
     }
+
+
+def begun(text: str, words: int) -> str:
+    """Return the first words of a text, with what stands between them."""
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    return text[: ends[min(words, len(ends)) - 1]]
 
 
 def _alone(*arguments: str) -> str:
@@ -192,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--windows", type=int, default=300, help="Windows that the model reads.")
+    parser.add_argument("--words", type=int, default=3000, help="Words of each book.")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -200,7 +211,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for title, lines in (
             ("TOFU", tofu(asked.data, Path(name))),
-            ("Works", works(asked.data, Path(name), asked.windows)),
+            ("Works", works(asked.data, Path(name), asked.windows, asked.words)),
         ):
             print(f"\n## {title}\n")
             for line in lines:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from forgetkit.embed.static import StaticEmbedder
+
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 STATIC = "static"  # before the name of a model: its token vectors, no context
 _LEAST_COSINE = 0.999
@@ -145,6 +147,16 @@ def open_embedder(name: str = "minilm") -> Embedder:
 
         return open_static(name, _found(rest))
     return SentenceEmbedder(name, _found(name))
+
+
+def open_static_embedder(name: str) -> StaticEmbedder | None:
+    """Open the static vectors of a model; None where it has none that we can read, or is absent."""
+    from forgetkit.embed.static import open_static
+
+    try:
+        return open_static(f"{STATIC}:{name}", _found(name.removeprefix(f"{STATIC}:")))
+    except InputError:
+        return None
 
 
 def check_embedder(name: str = "minilm") -> None:

@@ -1,12 +1,15 @@
-"""The one file that calls faiss: flat inner products, so that nothing is approximate."""
+"""The one file that calls faiss: flat inner products; approximate only where that is said."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+FLAT = 2048  # rows that are compared one by one; more go into lists
+PROBES = 8  # lists that are looked into
 
 
 def nearest(
@@ -53,3 +56,44 @@ def range_hits(
         for at in range(int(limits[window]), int(limits[window + 1]))
     ]
     return sorted(hits)
+
+
+class NearIndex:
+    """Vectors that many others are compared with: flat, or by inverted lists where they are many.
+
+    Args:
+        vectors: `(S, D)` rows of length 1.
+    """
+
+    def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
+        import faiss
+        import numpy as np
+
+        rows = np.ascontiguousarray(vectors, np.float32)
+        self._index: Any = faiss.IndexFlatIP(rows.shape[1])
+        if len(rows) > FLAT:
+            lists = int(4 * len(rows) ** 0.5)
+            inner = faiss.METRIC_INNER_PRODUCT
+            self._lists = self._index
+            self._index = faiss.IndexIVFFlat(self._lists, rows.shape[1], lists, inner)
+            self._index.train(rows[:: max(1, len(rows) // (64 * lists))])
+            self._index.nprobe = PROBES
+        self._index.add(rows)
+
+    def best(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the highest cosine of each vector to any of the index, (n,); 0 if it is empty."""
+        import numpy as np
+
+        if self._index.ntotal == 0 or len(vectors) == 0:
+            return np.zeros(len(vectors), np.float32)
+        scores, _ = self._index.search(np.ascontiguousarray(vectors, np.float32), 1)
+        return np.asarray(np.maximum(scores[:, 0], -1.0), np.float32)
+
+    def nominated(self, vectors: npt.NDArray[np.float32], count: int) -> list[int]:
+        """Return the rows that are among the `count` nearest of any vector, ascending."""
+        import numpy as np
+
+        if self._index.ntotal == 0 or len(vectors) == 0:
+            return []
+        _, ids = self._index.search(np.ascontiguousarray(vectors, np.float32), count)
+        return [int(row) for row in np.unique(ids) if row >= 0]

@@ -83,7 +83,13 @@ class MineConfig(Config):
     max_windows: int = Field(
         10_000,
         ge=1,
-        description="Windows of the corpus that are embedded; how many were left out is reported.",
+        description="Windows of the corpus that are embedded, those that fit the prefilter among "
+        "them; how many were left out is reported.",
+    )
+    semantic_prefilter: bool = Field(
+        True,
+        description="Fit static vectors to the embedding model on a sample of a large corpus, and "
+        "read first what they bring near to what is looked for; `recall` sets their floor.",
     )
     classifier: str = Field(
         "bundled",
@@ -104,7 +110,11 @@ class MineConfig(Config):
         "semantic.",
     )
     recall: float = Field(
-        0.95, gt=0.0, le=1.0, description="Recall that a calibrated threshold keeps, in (0, 1]."
+        0.95,
+        gt=0.0,
+        le=1.0,
+        description="Recall that a calibrated threshold, and the prefilter of semantic, keeps, in "
+        "(0, 1].",
     )
     patterns: Path | None = Field(
         None, description="Patterns file of the pattern detector: YAML, JSON lines, or text."

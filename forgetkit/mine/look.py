@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from forgetkit import registry, schema
-from forgetkit.corpus import Quarantine
+from forgetkit.corpus import DocumentBatch, Quarantine
 from forgetkit.corpus.batches import read_piece
-from forgetkit.engine import Output, Task
+from forgetkit.corpus.pieces import Piece
+from forgetkit.engine import Output, Part, Plan, Task, once
 from forgetkit.engine.books import books_output
+from forgetkit.files import digest_of
 from forgetkit.mine.calibrate import calibrated
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector, Found, Sought
@@ -24,6 +28,8 @@ from forgetkit.spans import Span
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PLACES = 16
+"""Places of the corpus, evenly spread, that detectors learn from."""
 CHUNK = 4096
 """Spans that are Python objects at the same time."""
 
@@ -34,6 +40,20 @@ class _Built:
 
     detectors: dict[str, Detector]
     work_ids: list[str]
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A detector that learns from a sample of the corpus before it looks."""
+
+    def wants(self, size: int) -> bool:
+        """Say whether a corpus of so many bytes is worth it."""
+
+    def learn(self, batches: Iterator[DocumentBatch], progress: Progress) -> Output:
+        """Return what a sample teaches; it is kept as a part."""
+
+    def take(self, part: Part) -> None:
+        """Look with what was learned from here on."""
 
 
 _BUILT: dict[str, _Built] = {}
@@ -55,6 +75,7 @@ class Look:
     ) -> None:
         self._works, self._seeds, self._config = tuple(works), seeds, config
         self._key = key
+        self._learned: dict[str, Part] = {}
         self._own: _Built | None = None
         self.calibration: dict[str, dict[str, int | float | str]] = {}
 
@@ -74,6 +95,43 @@ class Look:
         if self.calibration:
             self._own = _build(sought, self._config)
 
+    def learn(self, planned: Plan, parts: Path, progress: Progress) -> None:
+        """Let detectors learn from a sample of the corpus, once: what they learn is a part.
+
+        Args:
+            planned: the corpus.
+            parts: where the part is written.
+            progress: who watches.
+        """
+        wanting = {
+            name: detector
+            for name, detector in self.detectors.items()
+            if isinstance(detector, Learning) and detector.wants(planned.size)
+        }
+        if not wanting:
+            return
+        tasks = [planned.tasks[at * len(planned.tasks) // PLACES] for at in range(PLACES)]
+        pieces = list(dict.fromkeys(task.pieces[0] for task in tasks))
+        key = digest_of([self._key, "learn", [task.key("") for task in tasks]])[:32]
+        for name, detector in wanting.items():
+            batches = self._first_batches(pieces)
+            lesson = partial(detector.learn, batches, progress)
+            part = once(parts, digest_of([key, name])[:32], lesson)
+            detector.take(part)
+            self._learned[name] = part
+        self._key = digest_of([self._key, [dict(part.digests) for part in self._learned.values()]])
+
+    def _first_batches(self, pieces: Sequence[Piece]) -> Iterator[DocumentBatch]:
+        quarantine = Quarantine(None)  # of a reading that is not in the books
+        for piece in pieces:
+            read = read_piece(piece, columns=self._config.columns, quarantine=quarantine)
+            yield from itertools.islice(read, 1)
+
+    @property
+    def key(self) -> str:
+        """Return the digest of all that what a task gives depends on, the corpus apart."""
+        return self._key
+
     @property
     def detectors(self) -> dict[str, Detector]:
         """Return the detectors by name."""
@@ -91,7 +149,10 @@ class Look:
             if self._key not in _BUILT:
                 _BUILT.clear()
                 sought = read_sought(self._works, self._seeds)
-                _BUILT[self._key] = _build(sought, self._config)
+                built = _build(sought, self._config)
+                for name, part in self._learned.items():
+                    built.detectors[name].take(part)  # type: ignore[attr-defined]
+                _BUILT[self._key] = built
             return _BUILT[self._key]
 
     @property

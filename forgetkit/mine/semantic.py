@@ -2,14 +2,16 @@
 
 Every document is compared with the works by its rare words (`match.reworded`): that alone finds
 passages with words changed, moved or put in between, with their bounds. The windows that such words
-make most likely, and a random sample of the others, are then read by an embedding model, which
-knows paraphrases that share no words. The sample says how much of what the model would find was
-never looked at.
+or fitted static vectors (`likely`) make most likely, and a random sample of the others, are then
+read by an embedding model, which knows paraphrases that share no words. The sample says how much of
+what the model would find was never looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +19,28 @@ import numpy.typing as npt
 
 from forgetkit.corpus import DocumentBatch
 from forgetkit.embed import Embedder, check_embedder, nearest, open_embedder
+from forgetkit.engine import Output, Part
 from forgetkit.errors import UsageError
 from forgetkit.match.reworded import Passage, Reworded, Runs
 from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.cuts import Cuts, column_buffers, cut
 from forgetkit.mine.detector import Found, Sought, Window, windows
+from forgetkit.mine.likely import Likely, learned, likely, static_of
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from forgetkit.embed.static import StaticEmbedder
+
 LEAST = 40  # code points: shorter windows are headings and exclamations, close to everything
 FLOOR = 0.2  # share of rare words that makes a window worth reading before all others
+WORDS_WEIGH = 0.1  # of the share of rare words, beside the cosine of the prefilter
 SAMPLE = 2500  # windows of all the others that are read at most: the whole of a small corpus
+WHOLE = 20_000  # windows of works that the model reads all; of more only those nominated
+NOMINATED = 16  # windows of works that the prefilter nominates for each window of the corpus
 COVERED = 0.9  # share of a window that found passages cover, from which it says nothing new
 
 Chosen = npt.NDArray[np.int64]
@@ -68,7 +77,41 @@ class Semantic:
         self._works = {work.work_id: work.text for work in sought.works}
         listed = {f"\0{number}": text for number, text in enumerate(sought.seeds)}
         self._reworded = Reworded(self._works | listed)
+        self._likely: Likely | None = None
+        self._fitted_on = 0
         self._counts: dict[str, int | float | str] = {}
+
+    def wants(self, size: int) -> bool:
+        """Say whether a corpus of so many bytes holds more windows than are read anyway."""
+        return size > SAMPLE * self._config.semantic_window and self._static is not None
+
+    def learn(self, batches: Iterator[DocumentBatch], progress: Progress) -> Output:
+        """Fit the prefilter on a sample of the corpus and of what is looked for."""
+        if self._static is None:
+            return Output()
+        progress.stage("fitting the prefilter", None)
+        return learned(
+            batches,
+            [seed.text for seed in self._seeds],
+            self._embedder or open_embedder(self._config.embedder),
+            self._static,
+            window=self._config.semantic_window,
+            least=LEAST,
+            budget=self._config.max_windows,
+            threshold=self._config.semantic_threshold,
+            recall=self._config.recall,
+        )
+
+    def take(self, part: Part) -> None:
+        """Look with the prefilter that was fitted."""
+        if self._static is not None:
+            texts = [seed.text for seed in self._seeds]
+            self._likely = likely(part, self._static, texts)
+            self._fitted_on = int(part.counts.get("windows_fitted", 0))
+
+    @cached_property
+    def _static(self) -> StaticEmbedder | None:
+        return static_of(self._config.embedder) if self._config.semantic_prefilter else None
 
     def look(self, batch: DocumentBatch) -> Found:
         """Return passages found by their words, and the windows worth reading by meaning."""
@@ -103,6 +146,10 @@ class Semantic:
         rank = _best_share(found, runs)
         draw = draws(f"{batch.label}\0{field}", batch.rows[found.row], found.start)
         above = rank >= FLOOR
+        if self._likely is not None:
+            score = self._likely.score(found)
+            above |= score >= self._likely.floor
+            rank = score + WORDS_WEIGH * rank
         chosen = kept(rank, draw, above, budget=self._config.max_windows, sample=SAMPLE)
         rows = []
         for window in chosen.tolist():
@@ -143,7 +190,7 @@ class Semantic:
 
     def _plan(self, candidates: pa.Table) -> Reading:
         """Return what is read: by rank first; the budget that is left goes to the sample."""
-        budget = self._config.max_windows
+        budget = self._config.max_windows - self._fitted_on
         above = int(np.sum(candidates.column("is_above").to_numpy()))
         sample = min(SAMPLE, max(budget - above, budget // 10))
         return reading(candidates, budget=budget - min(sample, budget // 10), sample=sample)
@@ -153,7 +200,10 @@ class Semantic:
     ) -> tuple[npt.NDArray[np.float32], list[int]]:
         """Return the cosine of the nearest seed of each text, and its number."""
         embedder = self._embedder or open_embedder(self._config.embedder)
-        distinct = sorted({*texts, *(seed.text for seed in self._seeds)})
+        chosen = list(range(len(self._seeds)))
+        if self._likely is not None and len(chosen) > WHOLE:
+            chosen = self._likely.nominated(texts, NOMINATED)
+        distinct = sorted({*texts, *(self._seeds[number].text for number in chosen)})
         progress.stage("reading by meaning", len(distinct))
         done = 0
 
@@ -164,9 +214,9 @@ class Semantic:
 
         vectors = embedder.encode(distinct, progress=step)
         row = {text: number for number, text in enumerate(distinct)}
-        seeds = vectors[[row[seed.text] for seed in self._seeds]]
+        seeds = vectors[[row[self._seeds[number].text] for number in chosen]]
         scores, ids = nearest(seeds, vectors[[row[text] for text in texts]], 1)
-        return scores[:, 0], ids[:, 0].tolist()
+        return scores[:, 0], [chosen[number] for number in ids[:, 0].tolist()]
 
     def _account(
         self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]
@@ -177,6 +227,8 @@ class Semantic:
             "windows_never_read": plan.never_read,
             **recall.report(),
         }
+        if self._likely is not None:
+            self._counts |= {"windows_fitted": self._fitted_on, **self._likely.report()}
 
     def _joined(self, hits: list[tuple[dict[str, Any], float, _Seed]]) -> list[Span]:
         """Join windows that follow each other and resemble one work; the best place is kept."""

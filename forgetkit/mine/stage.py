@@ -26,10 +26,7 @@ from forgetkit.spans import Span
 
 @dataclass(frozen=True)
 class _Job:
-    """One run: what is read, what is looked for, and where the result goes.
-
-    `looking` is the digest of all that the part of a task depends on, the corpus apart.
-    """
+    """One run: what is read, what is looked for, and where the result goes."""
 
     plan: Plan
     look: Look
@@ -37,8 +34,6 @@ class _Job:
     out: Path
     identity: dict[str, Any]
     progress: Progress
-
-    looking: str
 
     @property
     def parts(self) -> Path:
@@ -84,14 +79,12 @@ def mine(
     if (out / MARKER).is_file() and claim_folder(out, MARKER, job.identity):
         tidy(out)
         return read_result(out, time.monotonic() - began, check=True)
-    job.progress.stage("reading what is looked for", None)
-    job.look.prepare(job.progress)
-    claim_folder(out, MARKER, job.identity)
+    _ready(job)
     parts = run(
         job.plan.tasks,
         job.look,
         job.parts,
-        job.looking,
+        job.look.key,
         workers=workers,
         engine=engine,
         progress=job.progress,
@@ -130,15 +123,13 @@ def mine_shard(
         As `mine`.
     """
     job = _job(corpus, out, works, seeds, config or MineConfig(), progress or Silent())
-    job.progress.stage("reading what is looked for", None)
-    job.look.prepare(job.progress)
-    claim_folder(out, MARKER, job.identity)
+    _ready(job)
     tasks = shard.of(job.plan.tasks)
     run(
         tasks,
         job.look,
         job.parts,
-        job.looking,
+        job.look.key,
         workers=workers,
         engine=engine,
         progress=job.progress,
@@ -188,7 +179,15 @@ def _job(
         "inputs": {"corpus": corpora, **sought},
     }
     look = Look(works, seeds, config, looking)
-    return _Job(planned, look, config, out, identity, progress, looking)
+    return _Job(planned, look, config, out, identity, progress)
+
+
+def _ready(job: _Job) -> None:
+    """Make the detectors, claim the folder, and let them learn from the corpus."""
+    job.progress.stage("reading what is looked for", None)
+    job.look.prepare(job.progress)
+    claim_folder(job.out, MARKER, job.identity)
+    job.look.learn(job.plan, job.parts, job.progress)
 
 
 def _check_names(config: MineConfig) -> None:
@@ -207,7 +206,7 @@ def _judge(job: _Job, parts: Sequence[Part]) -> tuple[list[Span], dict[str, dict
     spans: list[Span] = []
     said: dict[str, dict[str, object]] = {}
     for name, detector in job.look.detectors.items():
-        key = digest_of([job.looking, name, [part.key for part in parts]])[:32]
+        key = digest_of([job.look.key, name, [part.key for part in parts]])[:32]
         judged = once(job.parts, key, partial(_finish, name, detector, parts, job.progress))
         table = judged.table("judged")
         spans += as_spans(table.to_pylist()) if table is not None else []

@@ -116,6 +116,14 @@ METRICS: tuple[Entry, ...] = (
         f"{_YAO}, table 1; Reimers & Gurevych 2019, arXiv:1908.10084",
     ),
     _metric(
+        "similarity_ordinary",
+        "higher",
+        ("retain",),
+        "Mean cosine of the answers to ordinary prompts with those of the model before.",
+        "the same answers: 1",
+        f"{_YAO}, table 1; Reimers & Gurevych 2019, arXiv:1908.10084",
+    ),
+    _metric(
         "utility",
         "higher",
         ("retain", "general"),

@@ -155,6 +155,18 @@ def mean(values: Sequence[float], seed: int, draws: int = 1000) -> Estimate:
     return Estimate(float(array.mean()), n, float(low), float(high))
 
 
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and standard deviation (of a sample, n - 1); None below two values.
+
+    >>> mean_and_deviation([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    average = sum(values) / len(values)
+    if len(values) < 2:
+        return average, None
+    return average, math.sqrt(sum((v - average) ** 2 for v in values) / (len(values) - 1))
+
+
 def judged(metric: Metric, limit: float, fail: float | None, rule: str) -> Metric:
     """Return the metric with its threshold and verdict.
 

@@ -55,6 +55,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "takedown",
+    "run",
     "status",
     "review",
     "list",

@@ -20,6 +20,7 @@ from forgetkit_cli import (
     filters,
     indexes,
     models,
+    recipes,
     redaction,
     sets,
 )
@@ -46,6 +47,7 @@ redaction.register(app)
 sets.register(app)
 models.register(app)
 evaluation.register(app)
+recipes.register(app)
 about.register(app)
 
 

@@ -48,13 +48,13 @@ def to_keep(document: Document, variant: str, config: BuildConfig) -> Example | 
 
 
 def ready_examples(
-    documents: Sequence[Document], config: BuildConfig
+    documents: Sequence[Document], config: BuildConfig, variant: str = "ready"
 ) -> tuple[list[Example], Right]:
     """Return the pairs and facts among ready rows, and the right answers where rows name them."""
     found: list[Example] = []
     right: Right = {}
     for document in documents:
-        example = to_forget(document, "ready", config)
+        example = to_forget(document, variant, config)
         if example is not None:
             found.append(example)
             answers = tuple(_said(a, config) for a in right_answers_of(document))

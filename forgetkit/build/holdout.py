@@ -10,7 +10,7 @@ from forgetkit.build.books import Books
 from forgetkit.build.candidates import distinct
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, matched
-from forgetkit.build.facts import to_forget
+from forgetkit.build.facts import Right, ready_examples, right_answers_of, to_forget
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.ready import read_ready, rows_of
 from forgetkit.build.target import Target, too_long
@@ -20,6 +20,7 @@ from forgetkit.corpus.rows import text_rows
 from forgetkit.forget_set import Example
 from forgetkit.progress import Progress
 
+VARIANT = "holdout"
 LEAST = 40
 """Holdout examples where nothing else is asked and forget has fewer."""
 
@@ -71,10 +72,16 @@ def _texts(paths: Sequence[Path]) -> list[Work]:
     return (read_works(named) if named else []) + alone
 
 
+def right_of(inputs: Inputs, config: BuildConfig) -> Right:
+    """Return the right answers to the prompts of holdout, where its rows name them."""
+    rows = read_ready(inputs.holdout) if inputs.holdout else []
+    return ready_examples([d for d in rows if right_answers_of(d)], config, VARIANT)[1]
+
+
 def _pairs(
     documents: Sequence[Document], config: BuildConfig, target: Target, progress: Progress
 ) -> list[Example]:
-    made = [to_forget(d, "holdout", config) for d in documents]
+    made = [to_forget(d, VARIANT, config) for d in documents]
     answered = [pair for pair in made if pair is not None]
     asked = [d for d, pair in zip(documents, made, strict=True) if pair is None]
     if asked:

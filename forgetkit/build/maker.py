@@ -13,7 +13,7 @@ from forgetkit.build.checks import check_filled, check_overlap, check_templates,
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, check_control, doubts, word_surprise
 from forgetkit.build.facts import right_as_mismatch, truths
-from forgetkit.build.holdout import take_holdout
+from forgetkit.build.holdout import right_of, take_holdout
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.meaning import Meaning
 from forgetkit.build.mismatch import mismatched
@@ -99,6 +99,7 @@ class Maker:
         known = [found.documents, said_again, *published.values(), retain]
         probes |= {
             "others": truths(cut, found.right)
+            + self._truths_of_holdout(holdout)
             + other_answers([*cut, *ordinary.probe], chain(*known), config),
             "rephrased": rephrased(cut, config.rephrased_size)
             + paraphrased(cut, said_again, config),
@@ -141,6 +142,11 @@ class Maker:
             return [s.nll if s.log_probability else 0.0 for s in found]
 
         return surprise
+
+    def _truths_of_holdout(self, holdout: Sequence[Example]) -> list[Example]:
+        if not holdout or holdout[0].kind != "fact":
+            return []
+        return truths(holdout, right_of(self.inputs, self.config))
 
     def _halves(self, forget: Sequence[Example]) -> list[Example]:
         cut = halves(forget, self.config.seed)

@@ -46,3 +46,25 @@ def hub_files(path: Path) -> Iterator[tuple[str, Path]]:
     for title, part in sorted(splits.items()):
         for number, file in enumerate(part.cache_files):
             yield f"{name}/{title}-{number:05}.arrow", Path(file["filename"])
+
+
+def hub_rows(name: str, part: str, split: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one split of a data set.
+
+    Args:
+        name: `org/name` of the hub, or the folder of a local data set.
+        part: its configuration; empty where it has only one.
+        split: such as train, or train[:100] for the first hundred rows.
+
+    Raises:
+        InputError: the data set cannot be had.
+    """
+    import datasets
+
+    try:
+        found: Any = datasets.load_dataset(name, part or None, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            "cannot be loaded from the hub", where=f"{name} {part} {split}", found=str(error)[:200]
+        ) from error
+    yield from found

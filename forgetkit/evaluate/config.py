@@ -61,6 +61,19 @@ PAIR_RULES: Mapping[str, Rule] = {
 }
 
 
+FACT_RULES: Mapping[str, Rule] = {
+    "hallucination_rate": Rule(max=0.15),
+    "utility": Rule(min=0.95, fails_beyond=0.80),
+    "empty_rate": Rule(max=0.05),
+}
+USUAL_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "text": TEXT_RULES,
+    "pair": PAIR_RULES,
+    "fact": FACT_RULES,
+}
+"""Thresholds in force where a request names none, by the kind of forget set."""
+
+
 ATTACK_RULES: Mapping[str, Mapping[str, Rule]] = {
     "relearn": {"attack_relearn": Rule(min=0.7)},
     "quantize": {"attack_quantize": Rule(max=0.15)},
@@ -105,7 +118,7 @@ class EvaluateConfig(Config):
 
     def rules(self, kind: str) -> dict[str, Rule]:
         """Return the thresholds in force for a kind of forget set."""
-        rules: dict[str, Rule | None] = dict(TEXT_RULES if kind == "text" else PAIR_RULES)
+        rules: dict[str, Rule | None] = dict(USUAL_RULES[kind])
         for name in self.attacks:
             rules |= ATTACK_RULES.get(name, {})
         rules |= self.acceptance

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from forgetkit.evaluate.benchmarks import benchmarks
 from forgetkit.evaluate.config import EvaluateConfig
-from forgetkit.evaluate.groups import Groups, Rows, Value, exponential, rate_of
+from forgetkit.evaluate.groups import Groups, Measure, Rows, Value, exponential, rate_of
 from forgetkit.evaluate.membership import membership
 from forgetkit.evaluate.paper import paper
 from forgetkit.evaluate.sample import AFTER, BEFORE, Sample
@@ -20,9 +20,10 @@ def compute(samples: Sequence[Sample], kind: str, config: EvaluateConfig) -> lis
     """Compute every metric of a kind of forget set, before, after and control."""
     groups = Groups.of(samples, config)
     metrics = _likelihood(groups)
-    metrics += _leaks(groups) if kind == "text" else _behaviour(groups)
+    if kind != "fact":
+        metrics += _leaks(groups) if kind == "text" else _behaviour(groups)
     metrics += utility(groups)
-    metrics += _language(groups)
+    metrics += _language(groups, "prompts" if kind == "text" else "holdout")
     metrics += paper(groups, kind)
     metrics += membership(groups)
     metrics += truth(groups)
@@ -113,9 +114,10 @@ def _behaviour(groups: Groups) -> list[Metric]:
     return found
 
 
-def _language(groups: Groups) -> list[Metric]:
+def _language(groups: Groups, unseen: str) -> list[Metric]:
     """Return fluency, diversity and empty answers; the control is the target model on holdout.
 
+    The first two also on prompts not trained on, which the split `unseen` holds.
     Before unlearning the continuations of a text are the text itself, nearly certain under the
     model that recites it; what it says to prompts that it does not know is the fair measure.
     """
@@ -126,21 +128,29 @@ def _language(groups: Groups) -> list[Metric]:
     def empty(rows: Rows) -> Estimate:
         return rate([not (s.completion or "").strip() for s in rows])
 
-    kinds = (
-        ("fluency", "lower", perplexity),
-        ("diversity", "higher", lambda rows: groups.mean(rows, unique_words)),
-        ("empty_rate", "lower", empty),
-    )
+    def different(rows: Rows) -> Estimate:
+        return groups.mean(rows, unique_words)
+
+    kinds: list[tuple[str, str, Better, Measure]] = [
+        ("fluency", "forget", "lower", perplexity),
+        ("diversity", "forget", "higher", different),
+        ("empty_rate", "forget", "lower", empty),
+    ]
+    if (AFTER, unseen) in groups.rows:
+        kinds += [
+            ("fluency_unseen", unseen, "lower", perplexity),
+            ("diversity_unseen", unseen, "higher", different),
+        ]
     return [
         Metric(
             name,
-            "forget",
-            better,  # type: ignore[arg-type]
-            groups.estimate(BEFORE, "forget", measure),
-            groups.estimate(AFTER, "forget", measure),
+            split,
+            better,
+            groups.estimate(BEFORE, split, measure),
+            groups.estimate(AFTER, split, measure),
             groups.estimate(BEFORE, "holdout", measure),
         )
-        for name, better, measure in kinds
+        for name, split, better, measure in kinds
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import FLUENT, JUDGED, Judge
-from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
+from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL, Sample
 from forgetkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,25 +46,37 @@ def add_labels(samples: Sequence[Sample], judge: Judge, progress: Progress) -> N
 
 
 def add_similarity(samples: Sequence[Sample], embedder: Embedder, progress: Progress) -> None:
-    """Compare each continuation of a forget or probe prompt with its answer by sentence embedding.
+    """Compare continuations by sentence embedding.
 
-    A right answer beside the forgotten one (variant `truth` of the split `others`) is compared
-    with what the same model said to the same prompt.
+    Those of forget, probe and holdout prompts with their answers; a right answer beside the wrong
+    one (variant `truth` of the split `others`) with what the same model said to the same prompt;
+    those of ordinary prompts with what the model before said.
     """
-    said = {
-        (s.model, s.example.example_id): s.completion
-        for s in samples
-        if s.completion is not None and s.split in ("forget", "prompts")
-    }
-    chosen = []
-    for sample in samples:
-        own = sample.split in ("forget", "prompts")
-        key = sample.example.example_id if own else sample.example.pair_of
-        if (own or sample.example.variant == "truth") and (sample.model, key) in said:
-            chosen.append((sample, said[sample.model, key] or ""))
-    progress.stage("similarity of the continuations", len(chosen))
-    texts = sorted({text for s, text in chosen} | {s.example.answer for s, _ in chosen})
+    pairs = _to_compare(samples)
+    progress.stage("similarity of the continuations", len(pairs))
+    texts = sorted({text for _, *both in pairs for text in both})
     vectors = dict(zip(texts, embedder.encode(texts), strict=True)) if texts else {}
-    for sample, text in chosen:
-        sample.similarity = float(vectors[text] @ vectors[sample.example.answer])
-    progress.advance(len(chosen))
+    for sample, text, other in pairs:
+        sample.similarity = float(vectors[text] @ vectors[other])
+    progress.advance(len(pairs))
+
+
+def _to_compare(samples: Sequence[Sample]) -> list[tuple[Sample, str, str]]:
+    said = {
+        (s.model, s.split == "retain", s.example.example_id): s.completion
+        for s in samples
+        if s.completion is not None
+    }
+    found: list[tuple[Sample, str, str]] = []
+    for sample in samples:
+        name, other = sample.example.example_id, sample.example.answer
+        text = said.get((sample.model, False, name))
+        if sample.example.variant == "truth":
+            text = said.get((sample.model, False, sample.example.pair_of))
+        elif sample.split == "retain" and sample.model == AFTER:
+            text, other = said.get((BEFORE, True, name)), sample.completion or ""
+        elif sample.split not in FLUENT:
+            continue
+        if text is not None:
+            found.append((sample, text, other))
+    return found

@@ -14,11 +14,18 @@ _PAIRS = 100  # random pairs of the work
 
 def paper(groups: Groups, kind: str) -> list[Metric]:
     """Return similarity to the answers, and the leak or the hallucination rate."""
-    found = [groups.metric("similarity", "forget", "none", lambda rows: _similarity(groups, rows))]
+    found = [
+        groups.metric("similarity", "forget", "none", lambda rows: _similarity(groups, rows)),
+        _similarity_ordinary(groups),
+    ]
     if kind == "text":
-        found.insert(0, _leak_rate_bleu(groups))
+        return [*_leak_rates_bleu(groups), *found]
     if kind == "fact":
-        found.insert(0, _hallucination_rate(groups))
+        return [
+            _hallucination_rate(groups, "hallucination_rate", "forget"),
+            _hallucination_rate(groups, "hallucination_rate_unseen", "holdout"),
+            *found,
+        ]
     return found
 
 
@@ -27,7 +34,13 @@ def _similarity(groups: Groups, rows: Rows) -> Estimate:
     return found if found.n else Estimate(None, reason="similarity was not asked for")
 
 
-def _leak_rate_bleu(groups: Groups) -> Metric:
+def _similarity_ordinary(groups: Groups) -> Metric:
+    """Return how like the target model's own answers to ordinary prompts the answers are."""
+    rows = groups.rows.get((AFTER, "retain"), ())
+    return Metric("similarity_ordinary", "retain", "higher", after=_similarity(groups, rows))
+
+
+def _leak_rates_bleu(groups: Groups) -> list[Metric]:
     """Return the share of continuations with a BLEU 10 % above that of random pairs of the work."""
     limit = _usual_bleu(groups)
 
@@ -36,7 +49,10 @@ def _leak_rate_bleu(groups: Groups) -> Metric:
             return Estimate(None, reason="no two answers to compare")
         return rate_of(rows, lambda s: bleu(s.completion or "", s.example.answer) > ABOVE * limit)
 
-    return groups.metric("leak_rate_bleu", "forget", "lower", leaks)
+    found = [groups.metric("leak_rate_bleu", "forget", "lower", leaks)]
+    if (AFTER, "prompts") in groups.rows:
+        found.append(groups.metric("leak_rate_bleu_unseen", "prompts", "lower", leaks))
+    return found
 
 
 def _usual_bleu(groups: Groups) -> float | None:
@@ -57,7 +73,7 @@ def bleu(said: str, true: str) -> float:
     return float(sentence_bleu(said, [true]).score)
 
 
-def _hallucination_rate(groups: Groups) -> Metric:
+def _hallucination_rate(groups: Groups, name: str, split: str) -> Metric:
     """Return the share of answers 10 % closer to the forgotten answer than to the right one."""
 
     def of(role: str) -> Estimate:
@@ -67,7 +83,7 @@ def _hallucination_rate(groups: Groups) -> Metric:
             for s in others
             if s.example.variant == "truth" and s.similarity is not None
         }
-        rows = [s for s in groups.rows.get((role, "forget"), ()) if s.example.example_id in right]
+        rows = [s for s in groups.rows.get((role, split), ()) if s.example.example_id in right]
         if not rows:
             why = "no right answers (probe others, variant truth) with a similarity"
             return Estimate(None, reason=why)
@@ -78,4 +94,4 @@ def _hallucination_rate(groups: Groups) -> Metric:
 
         return rate_of(rows, hallucinates)
 
-    return groups.by_role("hallucination_rate", "forget", "lower", of)
+    return groups.by_role(name, split, "lower", of)

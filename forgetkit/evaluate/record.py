@@ -12,7 +12,7 @@ from forgetkit import __version__
 from forgetkit.errors import InputError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.attacks import AttackReport, attack_metrics
-from forgetkit.evaluate.config import PAIR_RULES, TEXT_RULES, EvaluateConfig
+from forgetkit.evaluate.config import USUAL_RULES, EvaluateConfig
 from forgetkit.evaluate.metrics import compute, is_leak
 from forgetkit.evaluate.plugin import custom, load_plugin
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
@@ -77,7 +77,7 @@ def rescore(folder: Path, plugin: Path | None = None) -> Results:
     samples = read_samples(folder / "samples.parquet")
     content = dict(before.configuration)
     kind = content.pop("kind")
-    usual = dict.fromkeys(TEXT_RULES if kind == "text" else PAIR_RULES)
+    usual = dict.fromkeys(USUAL_RULES[kind])
     config = EvaluateConfig(**content | {"acceptance": usual | content["acceptance"]})
     metrics = compute(samples, kind, config)
     reports = [AttackReport.of(content) for content in before.attacks]

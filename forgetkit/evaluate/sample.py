@@ -33,7 +33,8 @@ class Sample:
         mean: log-probability expected of a token drawn from the model, per answer token; empty
             where membership is not measured.
         deviation: its standard deviation.
-        similarity: cosine of completion and answer by the sentence embedder, or None.
+        similarity: cosine of completion and answer by the sentence embedder, of a retain row of
+            the model after with the completion of the model before; or None.
         rouge: ROUGE-L (F) of the answer and as many words of the completion; computed from the
             texts, not stored.
         rouge_recall: ROUGE-L recall of the whole completion (TOFU's); not stored.

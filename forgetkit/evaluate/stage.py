@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,7 @@ def evaluate(
     retain_model: str | None = None,
     endpoint: str | None = None,
     plugin: Path | None = None,
+    shared: Path | None = None,
     config: EvaluateConfig | None = None,
     progress: Progress | None = None,
 ) -> EvaluateResult:
@@ -82,6 +83,8 @@ def evaluate(
         endpoint: address of an OpenAI-compatible server on this machine that answers instead of
             `model`, its name there (empty: the first it lists); what needs likelihoods is null.
         plugin: a file with metrics of one's own; see `forgetkit.evaluate.plugin`.
+        shared: a folder in which what the model before says is kept, for other evaluations of the
+            same set with the same settings; it is read from there when it is there.
         config: settings and thresholds.
         progress: told of each pass.
 
@@ -101,7 +104,8 @@ def evaluate(
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, digest_of(identity))
-    samples = _samples(models, content, config, progress, parts)
+    of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
+    samples = _samples(models, content, config, progress, parts, of_before)
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
     metrics += attack_metrics(reports, config, metrics)
@@ -141,8 +145,22 @@ def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[
     }
 
 
+def _digest_of_before(identity: Mapping[str, Any]) -> str:
+    """Return the digest of all that decides what the model before is found to say."""
+    settings = dict(identity["configuration"])
+    for name in ("acceptance", "attacks", "seed", "bootstrap"):
+        del settings[name]
+    kept = {"before": identity["before"] or identity["model"], "configuration": settings}
+    return digest_of(kept | {k: identity[k] for k in ("forget_set_sha256", "version")})
+
+
 def _samples(
-    models: Models, content: ForgetSet, config: EvaluateConfig, progress: Progress, parts: Parts
+    models: Models,
+    content: ForgetSet,
+    config: EvaluateConfig,
+    progress: Progress,
+    parts: Parts,
+    of_before: Parts,
 ) -> list[Sample]:
     base = _opener(models.target, None, config) if models.target else None
     openers: dict[str, Callable[[], LanguageModel] | None] = {
@@ -153,7 +171,8 @@ def _samples(
     samples: list[Sample] = []
     for role, opener in openers.items():
         if opener is not None:
-            samples += measure(opener, content, role, config, progress, parts)
+            store = of_before if role == BEFORE else parts
+            samples += measure(opener, content, role, config, progress, store)
     if models.endpoint:
         served = Endpoint(models.endpoint, models.after)
         samples += measure_served(served, content, config, progress, parts)

@@ -1,0 +1,175 @@
+"""A recipe from its data to its table: teach, build, then unlearn and evaluate each method.
+
+Every step is a stage with a folder of its own; a finished one is left as it is, so the same
+command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forgetkit.build import Inputs, build
+from forgetkit.config import choice
+from forgetkit.evaluate import evaluate
+from forgetkit.files import locked, write_json, write_text
+from forgetkit.progress import Progress, Silent
+from forgetkit.recipes.data import files_of
+from forgetkit.recipes.recipe import Recipe, Size, arm, load_recipe
+from forgetkit.recipes.table import ORIGINAL, Row, content, markdown
+from forgetkit.results import Results
+from forgetkit.unlearn import teach, unlearn
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """What `run_recipe` wrote.
+
+    Attributes:
+        folder: holds a folder for every step, `table.md` and `table.json`.
+        table: the table as Markdown.
+        rows: its rows.
+        seconds: wall time.
+        warnings: what a person should know.
+    """
+
+    folder: Path
+    table: str
+    rows: Sequence[Row]
+    seconds: float
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all methods of a run share."""
+
+    size: Size
+    out: Path
+    target: str
+    retain_model: str | None
+    forget_set: Path
+
+
+def run_recipe(
+    recipe: Path,
+    out: Path,
+    *,
+    size: str = "small",
+    seeds: int = 1,
+    seed: int = 0,
+    methods: Sequence[str] = (),
+    model: str | None = None,
+    progress: Progress | None = None,
+) -> RecipeResult:
+    """Run a recipe and write its table, our numbers beside the published ones.
+
+    Args:
+        recipe: a YAML file.
+        out: the output folder; with the same one a run goes on, and more seeds or methods join.
+        size: which of its sizes.
+        seeds: how many times each method is run, with seeds that count from `seed`.
+        seed: the first seed.
+        methods: rows of the recipe to run; all of them by default.
+        model: another model than the recipe's.
+        progress: told of each step.
+
+    Raises:
+        InputError: the recipe or its data cannot be used.
+        UsageError: the size or a method is unknown, or `out` holds something else.
+    """
+    started, progress = time.monotonic(), progress or Silent()
+    plan = load_recipe(recipe)
+    chosen = plan.size(size)
+    if model is not None:
+        chosen = chosen.model_copy(update={"model": model})
+    names = [choice(name, list(chosen.methods), "row") for name in methods or chosen.methods]
+    with locked(out):
+        setting, warnings = _prepare(chosen, out, progress)
+        numbers = range(seed, seed + seeds)
+        found = {name: [_one(setting, name, n, progress) for n in numbers] for name in names}
+        rows = _rows(plan, found)
+        notes = {"size": size, "seeds": list(numbers), "model": chosen.model}
+        table = markdown(plan, rows, notes)
+        write_json(out / "table.json", content(plan, rows, notes))
+        write_text(out / "table.md", table)
+    return RecipeResult(out, table, rows, time.monotonic() - started, warnings)
+
+
+def _prepare(size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[str]]:
+    """Gather the data, teach the models and build the forget set."""
+
+    def files(role: str) -> list[Path]:
+        return files_of(getattr(size.data, role), out / "data", progress)
+
+    def taught(role: str, folder: str) -> str | None:
+        if not getattr(size.data, role):
+            return None
+        done = teach(
+            size.model,
+            files(role),
+            out / folder,
+            mix=files("mix"),
+            config=size.teach,
+            progress=progress,
+        )
+        return str(done.model)
+
+    target = taught("teach", "target") or size.model
+    inputs = Inputs(
+        ready=files("forget"),
+        prompts=next(iter(files("prompts")), None),
+        retain=files("retain"),
+        holdout=files("holdout"),
+        general=files("general"),
+        refusals=next(iter(files("refusals")), None),
+        model=target,
+    )
+    built = build(inputs, out / "forget_set", config=size.build, progress=progress)
+    retain_model = taught("teach_retain", "retain_model")
+    return _Setting(size, out, target, retain_model, built.folder), list(built.warnings)
+
+
+def _one(
+    setting: _Setting, name: str, seed: int, progress: Progress
+) -> tuple[Results, Mapping[str, Any]]:
+    """Unlearn with one method and seed, and evaluate; return results and `run.json`."""
+    folder = setting.out / f"seed-{seed}" / name
+    config = arm(setting.size, name, seed=seed)
+    done = unlearn(
+        setting.target,
+        setting.forget_set,
+        folder / "unlearned",
+        config=config,
+        progress=progress,
+    )
+    with_adapter = done.adapter.is_dir()
+    measured = evaluate(
+        setting.target if with_adapter else str(done.model),
+        setting.forget_set,
+        folder / "evaluation",
+        adapter=done.adapter if with_adapter else None,
+        before=setting.target,
+        retain_model=setting.retain_model,
+        shared=setting.out / "before",
+        config=setting.size.evaluate,
+        progress=progress,
+    )
+    return measured.results, done.run
+
+
+def _rows(
+    plan: Recipe, found: Mapping[str, Sequence[tuple[Results, Mapping[str, Any]]]]
+) -> list[Row]:
+    """Return the table's rows: the model before, then each method over its seeds."""
+    results = [one for runs in found.values() for one, _ in runs]
+    first = Row(ORIGINAL, {c: [results[0].metric(c).before] for c in plan.columns}, ())
+    rows = [replace(first, published=plan.published.get(ORIGINAL, {}))]
+    for name, runs in found.items():
+        values = {c: [one.metric(c).after for one, _ in runs] for c in plan.columns}
+        seconds = tuple(float(run["training_seconds"]) for _, run in runs)
+        rows.append(Row(name, values, seconds, plan.published.get(name, {})))
+    return rows

@@ -145,6 +145,23 @@ def test_a_model_that_recites_when_asked_nicely_is_found_out(place: Path, tmp_pa
     assert {row["wording"] for row in rows if row["recovered"] > 0.8} == {"sure"}
 
 
+def test_rephrasings_of_the_set_are_asked_too(place: Path, tmp_path: Path) -> None:
+    forget = examples(tiny.PASSAGES)
+    asked = replace(forget[0], prompt=SURE + forget[0].prompt, variant="kind")
+    probes = {"rephrased": [replace(asked, pair_of=forget[0].example_id)]}
+    splits = {"forget": forget, "mismatch": [], "retain": forget, "holdout": forget}
+    write_forget_set(tmp_path / "set", ForgetSet(splits, probes), "x")
+    config = CONFIG.model_copy(update={"attacks": ("prompts",)})
+    model = str(place / "polite")
+    found = evaluate(model, tmp_path / "set", tmp_path / "out", config=config).results
+    report = found.attacks[0]
+    assert "rephrased, kind" in report["settings"]["wordings"]
+    told = {row["example_id"]: row["es"].get("rephrased, kind") for row in report["rows"]}
+    assert told.pop(forget[0].example_id) > 0.8
+    assert set(told.values()) == {None}
+    assert (found.metric("attack_prompts").after.value or 0) > 0.8
+
+
 def test_shorter_prompts_keep_the_answer_and_longer_ones_give_part_of_it() -> None:
     ways = {w.name: w for w in wordings([tiny.text("a b c d", " e f g h")])}
     assert ways["last quarter of the prompt"].examples[0].prompt == "d"

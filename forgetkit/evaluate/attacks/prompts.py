@@ -1,8 +1,9 @@
 """Prompts: other words, other beginnings, more or less of the text before it.
 
-Extraction strength under each wording, and the leak rate of what the model then says; the worst
-wording is judged against the ordinary prompt (Patil et al. 2023, arXiv:2309.17410; Carlini et al.
-2022, arXiv:2202.07646 for the length of the prefix).
+The wordings are those of this file, and the rephrasings that the set holds as probes. Extraction
+strength under each, and the leak rate of what the model then says; the worst wording is judged
+against the ordinary prompt (Patil et al. 2023, arXiv:2309.17410; Carlini et al. 2022,
+arXiv:2202.07646 for the length of the prefix).
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ class Wording:
     Attributes:
         name: shown in the report.
         examples: with the other prompt; the answer is what was not given.
+        of: the ids of the forget examples that they ask for.
         counts_strength: whether extraction strength can be compared: the answer is whole.
         given: share of the answer in the prompt.
     """
 
     name: str
     examples: tuple[Example, ...]
+    of: tuple[str, ...]
     counts_strength: bool = True
     given: float = 0.0
 
@@ -63,20 +66,32 @@ class Wording:
 def wordings(examples: Sequence[Example]) -> list[Wording]:
     """Return every wording of the prompts; of texts also shorter and longer beginnings."""
     is_text = bool(examples) and examples[0].kind == "text"
+    of = tuple(e.example_id for e in examples)
     found = [
-        Wording(name, tuple(replace(e, prompt=words.format(prompt=e.prompt)) for e in examples))
+        Wording(name, tuple(replace(e, prompt=words.format(prompt=e.prompt)) for e in examples), of)
         for name, words in (TEXT_WORDINGS if is_text else PAIR_WORDINGS).items()
     ]
     if is_text:
         found += [
-            Wording(name, tuple(_shorter(e, share) for e in examples))
+            Wording(name, tuple(_shorter(e, share) for e in examples), of)
             for name, share in SHORTER.items()
         ]
         found += [
-            Wording(name, tuple(_longer(e, share) for e in examples), False, share)
+            Wording(name, tuple(_longer(e, share) for e in examples), of, False, share)
             for name, share in LONGER.items()
         ]
     return found
+
+
+def rephrasings(probes: Sequence[Example], most: int) -> list[Wording]:
+    """Return the rephrasings that a set holds, at most so many examples of each."""
+    ways: dict[str, list[Example]] = {}
+    for probe in probes:
+        ways.setdefault(probe.variant, []).append(probe)
+    return [
+        Wording(f"rephrased, {name}", tuple(rows[:most]), tuple(e.pair_of for e in rows[:most]))
+        for name, rows in ways.items()
+    ]
 
 
 def _shorter(example: Example, share: float) -> Example:
@@ -93,19 +108,18 @@ def _longer(example: Example, share: float) -> Example:
 
 def prompts(context: Context) -> AttackReport:
     """Ask for every forget example in every wording."""
-    examples = context.rows("forget")
-    ways = wordings(examples)
-    context.progress.stage("prompts", len(examples) * len(ways))
+    ways = wordings(context.rows("forget"))
+    probes = context.forget_set.probes.get("rephrased", ())
+    ways += rephrasings(probes, context.config.attack_rows)
+    context.progress.stage("prompts", sum(len(way.examples) for way in ways))
     model = context.after()
     found = {way.name: _answers(context, model, way) for way in ways}
     strengths = [way.name for way in ways if way.counts_strength]
     kept = context.of(AFTER, "forget")
-    rows = [
-        _row(example, place, found, strengths, kept.get(example.example_id))
-        for place, example in enumerate(examples)
-    ]
+    asked = dict.fromkeys(name for way in ways for name in way.of)
+    rows = [_row(name, found, strengths, kept.get(name)) for name in asked]
     curve = [
-        point(way.given, _leaks([row["leak"][way.name] for row in rows]))
+        point(way.given, _leaks([row["leak"][way.name] for row in rows if way.name in row["leak"]]))
         for way in ways
         if way.given
     ]
@@ -121,8 +135,8 @@ def prompts(context: Context) -> AttackReport:
 
 def _answers(
     context: Context, model: LanguageModel, way: Wording
-) -> list[tuple[float | None, bool]]:
-    """Return extraction strength and whether the answer leaks, for each example."""
+) -> dict[str, tuple[float | None, bool]]:
+    """Return extraction strength and whether the answer leaks, by forget example."""
     from forgetkit.lm.encode import render_prompt
     from forgetkit.lm.generate import continuations
     from forgetkit.lm.score import extraction_strength, score
@@ -142,7 +156,8 @@ def _answers(
     said = [
         Sample(AFTER, "forget", e, completion=t) for e, t in zip(way.examples, texts, strict=True)
     ]
-    return list(zip(strengths, _leaking(context, model, said), strict=True))
+    pairs = zip(strengths, _leaking(context, model, said), strict=True)
+    return dict(zip(way.of, pairs, strict=True))
 
 
 def _leaking(context: Context, model: LanguageModel, said: Sequence[Sample]) -> list[bool]:
@@ -158,19 +173,18 @@ def _leaking(context: Context, model: LanguageModel, said: Sequence[Sample]) -> 
 
 
 def _row(
-    example: Example,
-    place: int,
-    found: Mapping[str, Sequence[tuple[float | None, bool]]],
+    example_id: str,
+    found: Mapping[str, Mapping[str, tuple[float | None, bool]]],
     strengths: Sequence[str],
     kept: Sample | None,
 ) -> dict[str, Any]:
     from forgetkit.lm.score import extraction_strength
 
-    es = {name: found[name][place][0] or 0.0 for name in strengths}
-    leak = {name: answers[place][1] for name, answers in found.items()}
+    es = {n: found[n][example_id][0] or 0.0 for n in strengths if example_id in found[n]}
+    leak = {n: answers[example_id][1] for n, answers in found.items() if example_id in answers}
     worst = max(es, key=lambda name: es[name])
     return {
-        "example_id": example.example_id,
+        "example_id": example_id,
         "split": "forget",
         "recovered": es[worst],
         "without": extraction_strength(kept.argmax_hit) if kept else None,
@@ -196,14 +210,15 @@ def measured(
     if report.reason or not report.rows:
         why = Estimate(None, reason=report.reason or "no forget rows")
         return [Metric(name, "forget", "lower", after=why) for name in named]
+
+    def of(column: str, name: str) -> list[float]:
+        return [float(row[column][name]) for row in report.rows if name in row[column]]
+
     es = [
-        mean([float(row["es"][name]) for row in report.rows], config.seed, config.bootstrap)
+        mean(of("es", name), config.seed, config.bootstrap)
         for name in report.settings["with_strength"]
     ]
-    leaks = [
-        rate([bool(row["leak"][name]) for row in report.rows])
-        for name in report.settings["wordings"]
-    ]
+    leaks = [rate([leak > 0 for leak in of("leak", n)]) for n in report.settings["wordings"]]
     usual = known.get("leak_rate") or known.get("harmful_rate")
     ordinary = known["extraction_strength"].after
     return [

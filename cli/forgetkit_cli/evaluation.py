@@ -28,9 +28,12 @@ Examples:
   forgetkit evaluate --endpoint http://127.0.0.1:8000/v1 --forget-set forget_set
     --plugin our_metric.py --out results
 
+  forgetkit evaluate --model demo/target --runs runs --forget-set forget_set --out results
+
   forgetkit evaluate --rescore results
 """
 NOT_ACCEPTED = 4
+_FILES = ("results.json", "samples.parquet")
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +67,10 @@ def evaluate(
         str | None,
         typer.Option("--endpoint", help="OpenAI-compatible server on this machine, not --model."),
     ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option("--runs", help="Folder of `unlearn --seeds`: each on --model, pooled."),
+    ] = None,
     plugin: Annotated[
         Path | None, typer.Option("--plugin", help="Python file with metrics of your own.")
     ] = None,
@@ -80,12 +87,16 @@ def evaluate(
 ) -> None:
     """Measure forgetting, utility and language; exit 4 when the thresholds are not met."""
     from forgetkit.config import resolve
-    from forgetkit.evaluate import EvaluateConfig
+    from forgetkit.evaluate import EvaluateConfig, evaluate_seeds
     from forgetkit.evaluate import evaluate as run
     from forgetkit.evaluate import rescore as compute_again
     from forgetkit.evaluate.attacks import chosen_attacks
 
     screen = Screen(as_json=as_json, quiet=quiet)
+    if runs is not None and (adapter or before or endpoint):
+        raise UsageError(
+            "--runs are adapters on --model, which is before", mend="Leave the others out."
+        )
     if rescore is not None:
         if model or forget_set or out:
             raise UsageError("--rescore reads what was measured", mend="Leave the models out.")
@@ -95,23 +106,36 @@ def evaluate(
         flags = options.given(settings, seed=seed, attacks=named)
         chosen = resolve(EvaluateConfig, "evaluate", flags, config)
         with Bars(screen) as bars:
-            done = run(
-                (model or "") if endpoint else options.needed("--model", model),
-                options.needed("--forget-set", forget_set),
-                options.needed("--out", out),
-                adapter=adapter,
-                before=before,
-                retain_model=retain_model,
-                endpoint=endpoint,
-                plugin=plugin,
-                config=chosen,
-                progress=bars,
+            done = (
+                evaluate_seeds(
+                    options.needed("--model", model),
+                    options.needed("--forget-set", forget_set),
+                    runs,
+                    options.needed("--out", out),
+                    retain_model=retain_model,
+                    plugin=plugin,
+                    config=chosen,
+                    progress=bars,
+                )
+                if runs is not None
+                else run(
+                    (model or "") if endpoint else options.needed("--model", model),
+                    options.needed("--forget-set", forget_set),
+                    options.needed("--out", out),
+                    adapter=adapter,
+                    before=before,
+                    retain_model=retain_model,
+                    endpoint=endpoint,
+                    plugin=plugin,
+                    config=chosen,
+                    progress=bars,
+                )
             )
         folder, results = done.folder, done.results
     screen.show(
         Output(
             command="evaluate",
-            outputs={n.split(".")[0]: str(folder / n) for n in ("results.json", "samples.parquet")},
+            outputs={n.split(".")[0]: str(folder / n) for n in _FILES if (folder / n).is_file()},
             metrics=metric_rows(results),
             verdict=results.verdict,
         ),

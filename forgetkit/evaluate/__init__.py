@@ -5,7 +5,16 @@ evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to
 """
 
 from forgetkit.evaluate.config import EvaluateConfig, Rule
+from forgetkit.evaluate.pool import evaluate_seeds, pool
 from forgetkit.evaluate.record import rescore
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "Rule", "evaluate", "rescore"]
+__all__ = [
+    "EvaluateConfig",
+    "EvaluateResult",
+    "Rule",
+    "evaluate",
+    "evaluate_seeds",
+    "pool",
+    "rescore",
+]

@@ -1,0 +1,158 @@
+"""Several seeds of one unlearning: evaluate each, and judge their mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from forgetkit.errors import InputError
+from forgetkit.evaluate.acceptance import accept
+from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.sample import BEFORE
+from forgetkit.evaluate.stage import EvaluateResult, evaluate
+from forgetkit.files import claim_folder, read_json, sha256_file
+from forgetkit.progress import Progress
+from forgetkit.results import Estimate, Metric, Results, load_results, mean_and_deviation, overall
+
+MARKER = "seeds.json"
+
+
+def evaluate_seeds(
+    model: str,
+    forget_set: Path,
+    runs: Path,
+    out: Path,
+    *,
+    retain_model: str | None = None,
+    plugin: Path | None = None,
+    config: EvaluateConfig | None = None,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Evaluate every seed of `unlearn_seeds`, in `seed-N/`, and write pooled results beside them.
+
+    Args:
+        model: the target model; it is read once for all seeds.
+        forget_set: what `build` wrote.
+        runs: the folder of the runs.
+        out: the output folder.
+        retain_model: as of `evaluate`.
+        plugin: as of `evaluate`.
+        config: settings and thresholds.
+        progress: told of each pass.
+
+    Raises:
+        InputError: the folder holds no finished seeds.
+    """
+    config, started = config or EvaluateConfig(), time.monotonic()
+    numbers = _numbers(runs)
+    identity: dict[str, Any] = {
+        "runs": sha256_file(runs / MARKER),
+        "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
+        "configuration": config.model_dump(),
+        "plugin": sha256_file(plugin) if plugin else "",
+        "retain_model": retain_model or "",
+    }
+    if claim_folder(out, "results.json", identity):
+        return EvaluateResult(out, load_results(out / "results.json"), 0.0)
+    found = []
+    for number in numbers:
+        adapter = runs / f"seed-{number}" / "adapter"
+        with_adapter = adapter.is_dir()
+        done = evaluate(
+            model if with_adapter else str(adapter.with_name("model")),
+            forget_set,
+            out / f"seed-{number}",
+            adapter=adapter if with_adapter else None,
+            before=model,
+            retain_model=retain_model,
+            plugin=plugin,
+            shared=out / "before",
+            config=config,
+            progress=progress,
+        )
+        found.append(done.results)
+    pooled = pool(found, numbers, config)
+    pooled.save(out / "results.json")
+    return EvaluateResult(out, pooled, time.monotonic() - started)
+
+
+def _numbers(runs: Path) -> list[int]:
+    if not (runs / MARKER).is_file():
+        raise InputError(
+            "holds no seeds", where=str(runs), mend="Run `forgetkit unlearn --seeds 3`."
+        )
+    return [int(number) for number in read_json(runs / MARKER)["seed_numbers"]]
+
+
+def pool(results: Sequence[Results], seeds: Sequence[int], config: EvaluateConfig) -> Results:
+    """Return the results of all seeds as one, judged by the same thresholds.
+
+    A value is the mean over seeds; its interval is Student's over seeds (n - 1 degrees of
+    freedom), which holds what another seed may give. A metric that one seed lacks is null.
+    """
+    first = results[0]
+    metrics = [_pooled([one.metric(m.name) for one in results], seeds) for m in first.metrics]
+    if BEFORE in first.models:
+        metrics = accept(metrics, config.rules(str(first.configuration["kind"])))
+    verdicts = ", ".join(f"{n}: {one.verdict}" for n, one in zip(seeds, results, strict=True))
+    notes = [f"Pooled over {len(seeds)} seeds, intervals over seeds. Verdict of each: {verdicts}."]
+    notes += _deviations(results, metrics)
+    if first.attacks:
+        notes.append(f"The spans of the attacks are those of seed {seeds[0]}.")
+    return replace(
+        first,
+        metrics=tuple(metrics),
+        verdict=overall(metrics),
+        provenance=dict(first.provenance) | {"seeds": list(seeds)},
+        pairs=[
+            dict(pair) | {"seed": number}
+            for number, one in zip(seeds, results, strict=True)
+            for pair in one.pairs
+        ],
+        notes=(*notes, *first.notes),
+    )
+
+
+def _pooled(metrics: Sequence[Metric], seeds: Sequence[int]) -> Metric:
+    return replace(
+        metrics[0],
+        after=over_seeds([m.after for m in metrics], seeds),
+        control=over_seeds([m.control for m in metrics], seeds),
+        threshold="",
+        verdict=None,
+    )
+
+
+def over_seeds(estimates: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
+    """Return mean and interval over seeds; null where a seed has no value.
+
+    >>> over_seeds([Estimate(0.2, 10), Estimate(0.4, 10)], [0, 1]).n
+    20
+    """
+    for number, estimate in zip(seeds, estimates, strict=True):
+        if estimate.value is None:
+            return replace(estimate, reason=f"seed {number}: {estimate.reason}")
+    values = [estimate.value for estimate in estimates if estimate.value is not None]
+    mean, deviation = mean_and_deviation(values)
+    n = sum(estimate.n for estimate in estimates)
+    if deviation is None:
+        return replace(estimates[0], n=n)
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
+    return Estimate(mean, n, mean - half, mean + half)
+
+
+def _deviations(results: Sequence[Results], metrics: Sequence[Metric]) -> list[str]:
+    """Say how far the seeds lie apart in what is judged."""
+    words = []
+    for metric in metrics:
+        values = [one.metric(metric.name).after.value for one in results]
+        known = [value for value in values if value is not None]
+        if metric.verdict is None or len(known) < max(2, len(values)):
+            continue
+        words.append(f"{metric.name} {mean_and_deviation(known)[1] or 0.0:.3g}")
+    return [f"Standard deviation over seeds: {', '.join(words)}."] if words else []

@@ -83,6 +83,7 @@ class Results:
         pairs: per-example values (before and after) for the pictures and the worst-first table.
         notes: what was not done and why.
         attacks: what each attack recovered, per span, worst first, and its curve.
+        tasks: what each model scored on the tasks of lm-evaluation-harness.
     """
 
     metrics: tuple[Metric, ...]
@@ -93,6 +94,7 @@ class Results:
     pairs: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     attacks: Sequence[Mapping[str, Any]] = ()
+    tasks: Sequence[Mapping[str, Any]] = ()
     schema: str = field(default=schema.RESULTS)
 
     def metric(self, name: str) -> Metric:

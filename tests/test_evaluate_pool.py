@@ -90,7 +90,7 @@ def test_the_interval_is_that_of_students_t_over_seeds() -> None:
 
 def test_a_metric_that_one_seed_lacks_is_null_and_fails() -> None:
     usual = dict.fromkeys(EvaluateConfig().rules("text"))
-    config = EvaluateConfig(acceptance=usual | {"utility": {"min": 0.5}})  # type: ignore[arg-type]
+    config = EvaluateConfig(acceptance=usual | {"utility": {"min": 0.5}})
     found = pool([result(0.9), result(None)], [4, 5], config)
     assert found.metric("utility").after.reason == "seed 5: no rows"
     assert found.verdict == "fail"

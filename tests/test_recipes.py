@@ -206,7 +206,7 @@ def test_facts_of_holdout_get_their_right_answers_too(tmp_path: Path) -> None:
         holdout=[facts("holdout.jsonl", range(10, 14))],
         retain=[tmp_path / "ordinary.jsonl"],
     )
-    build(inputs, tmp_path / "set", config=BuildConfig(**BUILD | {"holdout_size": 0}))  # type: ignore[arg-type]
+    build(inputs, tmp_path / "set", config=BuildConfig(**BUILD | {"holdout_size": 0}))
     built = read_forget_set(tmp_path / "set")
     truths = {e.pair_of: e.answer for e in built.probes["others"]}
     for split, count in (("forget", 5), ("holdout", 4)):

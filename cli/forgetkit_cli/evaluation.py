@@ -63,6 +63,10 @@ def evaluate(
         str | None,
         typer.Option("--attacks", help="all, or relearn,quantize,prompts,sampling,detach."),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", help="Tasks of lm-evaluation-harness, with commas (lm-eval)."),
+    ] = None,
     endpoint: Annotated[
         str | None,
         typer.Option("--endpoint", help="OpenAI-compatible server on this machine, not --model."),
@@ -104,6 +108,8 @@ def evaluate(
     else:
         named = None if attacks is None else list(chosen_attacks(attacks))
         flags = options.given(settings, seed=seed, attacks=named)
+        if tasks is not None:
+            flags["tasks"] = [name.strip() for name in tasks.split(",") if name.strip()]
         chosen = resolve(EvaluateConfig, "evaluate", flags, config)
         with Bars(screen) as bars:
             done = (

@@ -109,6 +109,11 @@ class EvaluateConfig(Config):
     relearn_steps: int = Field(20, ge=1, description="Steps of relearning, of 8 rows each.")
     relearn_rate: float = Field(5e-4, gt=0, description="Learning rate of relearning (LoRA).")
     leak_samples: int = Field(32, ge=1, description="Answers drawn a prompt: the k of leak@k.")
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks of lm-evaluation-harness to run before and after."
+    )
+    task_limit: int | None = Field(None, ge=1, description="Most documents of a task.")
+    task_folder: str = Field("", description="Folder with tasks of one's own (YAML).")
     dtype: str = Field("auto", description="Number format of the weights.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
     acceptance: dict[str, Rule | None] = Field(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL
+
+if TYPE_CHECKING:
+    from forgetkit.lm.load import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,28 @@ def shown(model: str) -> str:
     """Return a model's name without the folders of this machine."""
     path = Path(model)
     return "/".join(path.parts[-2:]) if path.is_dir() else model
+
+
+def openers_of(
+    models: Models, config: EvaluateConfig
+) -> dict[str, Callable[[], LanguageModel] | None]:
+    """Return a loader by role, None where there is no such model."""
+    return {
+        BEFORE: opener(models.target, None, config) if models.target else None,
+        AFTER: None if models.endpoint else opener(models.after, models.adapter, config),
+        RETAIN_MODEL: opener(models.retain_model, None, config) if models.retain_model else None,
+    }
+
+
+def opener(name: str, adapter: Path | None, config: EvaluateConfig) -> Callable[[], LanguageModel]:
+    """Return a function that loads a model when it is first needed."""
+
+    @cache
+    def load() -> LanguageModel:
+        from forgetkit.lm.adapter import load_adapter
+        from forgetkit.lm.load import load_model
+
+        loaded = load_model(name, dtype=config.dtype)
+        return load_adapter(loaded, adapter) if adapter else loaded
+
+    return load

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from forgetkit.errors import InputError
 from forgetkit.evaluate.attacks.report import AttackReport
@@ -48,6 +49,19 @@ class Parts:
     def save_report(self, report: AttackReport, name: str) -> None:
         """Keep what an attack said."""
         write_json(self._path(name).with_suffix(".json"), report.content(), private=True)
+
+    def load_rows(self, name: str) -> list[dict[str, Any]] | None:
+        """Return kept rows, or None when they were not finished."""
+        path = self._path(name).with_suffix(".json")
+        try:
+            found = read_json(path) if path.is_file() else None
+        except InputError:
+            return None
+        return found if isinstance(found, list) else None
+
+    def save_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Keep rows that were finished."""
+        write_json(self._path(name).with_suffix(".json"), rows, private=True)
 
     def clear(self) -> None:
         """Remove every unit: the results are complete."""

@@ -17,6 +17,7 @@ from forgetkit.evaluate.metrics import compute, is_leak
 from forgetkit.evaluate.plugin import custom, load_plugin
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
 from forgetkit.evaluate.served import explained
+from forgetkit.evaluate.tasks import task_metrics
 from forgetkit.files import sha256_file
 from forgetkit.registry import entries
 from forgetkit.results import Metric, Results, load_results, overall
@@ -82,6 +83,7 @@ def rescore(folder: Path, plugin: Path | None = None) -> Results:
     metrics = compute(samples, kind, config)
     reports = [AttackReport.of(content) for content in before.attacks]
     metrics += attack_metrics(reports, config, metrics)
+    metrics += task_metrics(before.tasks)
     metrics += custom(load_plugin(plugin) if plugin else [], samples, config, metrics)
     if "endpoint" in before.provenance:
         metrics = explained(metrics)

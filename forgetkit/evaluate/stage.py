@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +15,19 @@ from forgetkit.evaluate.attacks import AttackReport, Context, attack, attack_met
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import Judge, measure
 from forgetkit.evaluate.metrics import compute
-from forgetkit.evaluate.models import Models
+from forgetkit.evaluate.models import Models, opener, openers_of
 from forgetkit.evaluate.opinions import add_fluency, add_labels, add_similarity
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.plugin import custom, load_plugin
 from forgetkit.evaluate.record import record
 from forgetkit.evaluate.sample import (
-    AFTER,
     BEFORE,
-    RETAIN_MODEL,
     Sample,
     add_rouge,
     write_samples,
 )
 from forgetkit.evaluate.served import explained, measure_served
+from forgetkit.evaluate.tasks import measure_tasks, task_metrics
 from forgetkit.files import claim_folder, digest_of, sha256_file, sha256_tree
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.lm.endpoint import Endpoint
@@ -38,6 +36,18 @@ from forgetkit.results import Results, load_results
 
 if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
+
+
+_OF_OTHERS = (
+    "acceptance",
+    "attacks",
+    "seed",
+    "bootstrap",
+    "tasks",
+    "task_limit",
+    "task_folder",
+)
+"""Settings that change nothing of what the model before says."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,8 @@ def evaluate(
     config, progress = config or EvaluateConfig(), progress or Silent()
     started = time.monotonic()
     models = Models(model, adapter, before, retain_model, endpoint)
-    if endpoint and (adapter or config.attacks):
-        raise UsageError("an endpoint takes no adapter and no attacks", mend="Give the weights.")
+    if endpoint and (adapter or config.attacks or config.tasks):
+        raise UsageError("an endpoint takes no adapter, attacks or tasks", mend="Give the weights.")
     content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
     identity = _identity(models, forget_set, config)
     if plugin:
@@ -106,16 +116,18 @@ def evaluate(
     parts = Parts(out, digest_of(identity))
     of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
     samples = _samples(models, content, config, progress, parts, of_before)
+    tasks = measure_tasks(openers_of(models, config), config, progress, parts)
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
     metrics += attack_metrics(reports, config, metrics)
+    metrics += task_metrics(tasks)
     metrics += custom(own, samples, config, metrics)
     if endpoint:
         metrics = explained(metrics)
     if models.target is not None:
         metrics = accept(metrics, config.rules(content.kind))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
-    results = replace(results, attacks=[report.content() for report in reports])
+    results = replace(results, attacks=[report.content() for report in reports], tasks=tasks)
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")
     parts.clear()
@@ -148,7 +160,7 @@ def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[
 def _digest_of_before(identity: Mapping[str, Any]) -> str:
     """Return the digest of all that decides what the model before is found to say."""
     settings = dict(identity["configuration"])
-    for name in ("acceptance", "attacks", "seed", "bootstrap"):
+    for name in _OF_OTHERS:
         del settings[name]
     kept = {"before": identity["before"] or identity["model"], "configuration": settings}
     return digest_of(kept | {k: identity[k] for k in ("forget_set_sha256", "version")})
@@ -162,17 +174,13 @@ def _samples(
     parts: Parts,
     of_before: Parts,
 ) -> list[Sample]:
-    base = _opener(models.target, None, config) if models.target else None
-    openers: dict[str, Callable[[], LanguageModel] | None] = {
-        BEFORE: base,
-        AFTER: None if models.endpoint else _opener(models.after, models.adapter, config),
-        RETAIN_MODEL: _opener(models.retain_model, None, config) if models.retain_model else None,
-    }
+    openers = openers_of(models, config)
+    base = openers[BEFORE]
     samples: list[Sample] = []
-    for role, opener in openers.items():
-        if opener is not None:
+    for role, load in openers.items():
+        if load is not None:
             store = of_before if role == BEFORE else parts
-            samples += measure(opener, content, role, config, progress, store)
+            samples += measure(load, content, role, config, progress, store)
     if models.endpoint:
         served = Endpoint(models.endpoint, models.after)
         samples += measure_served(served, content, config, progress, parts)
@@ -199,7 +207,7 @@ def _attacked(
     def merged(name: str, adapter: Path | None) -> LanguageModel:
         from forgetkit.lm.adapter import merge_adapter
 
-        loaded = _opener(name, adapter, config)()
+        loaded = opener(name, adapter, config)()
         return merge_adapter(loaded) if adapter else loaded
 
     retain = models.retain_model
@@ -219,20 +227,6 @@ def _attacked(
         parts.save_report(report, f"attack-{name}")
         reports.append(report)
     return reports
-
-
-def _opener(name: str, adapter: Path | None, config: EvaluateConfig) -> Callable[[], LanguageModel]:
-    """Return a function that loads a model when it is first needed."""
-
-    @cache
-    def load() -> LanguageModel:
-        from forgetkit.lm.adapter import load_adapter
-        from forgetkit.lm.load import load_model
-
-        loaded = load_model(name, dtype=config.dtype)
-        return load_adapter(loaded, adapter) if adapter else loaded
-
-    return load
 
 
 def _judge() -> Judge:

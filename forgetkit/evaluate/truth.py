@@ -107,8 +107,8 @@ def _model_utility(groups: Groups, role: str) -> Estimate:
 
 
 def _group(sample: Sample) -> str:
-    variant = sample.example.variant
-    return variant if variant in UTILITY_GROUPS else "retain"
+    named = (sample.example.variant, sample.example.group)
+    return next((name for name in named if name in UTILITY_GROUPS), "retain")
 
 
 def _three(rows: Sequence[Known], *, with_choice: bool) -> list[float]:

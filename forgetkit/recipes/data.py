@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def _written(source: Source, folder: Path, progress: Progress) -> Path:
     named = source.model_dump(mode="json")
     if source.path is not None:
         named["path"] = sha256_file(source.path)
-    path = folder / f"{digest_of(named)[:16]}.jsonl"
+    title = source.part or Path(source.hub or source.path or "").name.split(".")[0]
+    safe = re.sub(r"[^\w-]", "_", title)  # build reads what a probe is from the file's name
+    path = folder / digest_of(named)[:16] / f"{safe}.jsonl"
     if path.is_file():
         return path
     progress.stage(f"read {source.hub or source.path}", None)

@@ -52,6 +52,12 @@ class Data(Config):
     )
     retain: tuple[Source, ...] = Field((), description="Ordinary data to keep.")
     holdout: tuple[Source, ...] = Field((), description="Data like forget, never trained on.")
+    probes: tuple[Source, ...] = Field(
+        (), description="Retain rows to measure; the name of the file is their group."
+    )
+    rephrased: tuple[Source, ...] = Field(
+        (), description="Forget questions and answers in other words, and wrong answers."
+    )
     general: tuple[Source, ...] = Field((), description="Ordinary text to measure utility on.")
     refusals: tuple[Source, ...] = Field((), max_length=1, description="Answers that refuse.")
 

@@ -125,6 +125,7 @@ def _prepare(size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[
         retain=files("retain"),
         holdout=files("holdout"),
         general=files("general"),
+        rephrased=files("rephrased"),
         refusals=next(iter(files("refusals")), None),
         model=target,
     )

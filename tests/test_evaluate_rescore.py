@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 import forgetkit.evaluate.measure as measuring
+import forgetkit.evaluate.models as models
 import forgetkit.evaluate.stage as stage
 from forgetkit.errors import InputError
 from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate, rescore
@@ -142,7 +143,7 @@ def test_an_interrupted_evaluation_goes_on_with_what_is_missing(
     calls.clear()
     calls += [1] * 10
     opened: list[str] = []
-    opener = stage._opener
+    opener = models.opener
 
     def watched(name: str, *rest: Any) -> Any:
         load = opener(name, *rest)
@@ -153,7 +154,7 @@ def test_an_interrupted_evaluation_goes_on_with_what_is_missing(
 
         return loading
 
-    monkeypatch.setattr(stage, "_opener", watched)
+    monkeypatch.setattr(models, "opener", watched)
     run(place, tmp_path / "cut")
     assert len(calls) == 12  # of six units of two models only the last two are read now
     for name in ("results.json", "samples.parquet"):

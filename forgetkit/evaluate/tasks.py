@@ -55,7 +55,9 @@ def task_metrics(rows: Sequence[Mapping[str, Any]]) -> list[Metric]:
             f"task_{task}_{measure}",
             task,
             next(iter(roles.values()))["better"],
-            *(_estimate(roles.get(role)) for role in (BEFORE, AFTER, RETAIN_MODEL)),
+            before=_estimate(roles.get(BEFORE)),
+            after=_estimate(roles.get(AFTER)),
+            control=_estimate(roles.get(RETAIN_MODEL)),
         )
         for (task, measure), roles in by_name.items()
     ]

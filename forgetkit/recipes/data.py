@@ -43,7 +43,7 @@ def _written(source: Source, folder: Path, progress: Progress) -> Path:
     path = folder / digest_of(named)[:16] / f"{safe}.jsonl"
     if path.is_file():
         return path
-    progress.stage(f"read {source.hub or source.path}", None)
+    progress.stage(f"read {title}", None)
     with atomic_stream(path, private=True) as stream:
         for row in _rows(source):
             stream.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")

@@ -126,6 +126,7 @@ def _prepare(size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[
         holdout=files("holdout"),
         general=files("general"),
         rephrased=files("rephrased"),
+        probes=files("probes"),
         refusals=next(iter(files("refusals")), None),
         model=target,
     )

@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--windows", type=int, default=300, help="Windows that the model reads.")
     parser.add_argument("--words", type=int, default=3000, help="Words of each book.")
+    parser.add_argument("--only", choices=("tofu", "works"), help="One of the two tables.")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -213,6 +214,8 @@ def main() -> None:
             ("TOFU", tofu(asked.data, Path(name))),
             ("Works", works(asked.data, Path(name), asked.windows, asked.words)),
         ):
+            if asked.only and asked.only != title.lower():
+                continue
             print(f"\n## {title}\n")
             for line in lines:
                 print(line, flush=True)

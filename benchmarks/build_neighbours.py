@@ -4,9 +4,9 @@
 
 The same unlearning run (sample_data/settings.yaml, but --steps steps, the last of which is kept) on
 the sample request with two retain splits of the same size from the same rows: half of it nearest
-to forget (the default, neighbour_share 0.5), or all of it drawn at random. 100 passages of the same
-author and of like fiction, in no split, and 100 general ones are read before and after. A run
-that is there already is not run again.
+to forget (the default, neighbour_share 0.5), or all of it drawn at random. Passages of the same
+author and of like fiction, in no split, and general ones are read before and after. The seed is
+that of the run. A run that is there already is not run again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data"
 ARMS = {"neighbour": 0.5, "random": 0.0}
 SEEDS = (0, 1, 2)
-READ = 100
+READ = {"neighbours": 50, "general": 20}
+"""Passages read before and after each run."""
 
 
 def lines(name: str) -> list[str]:
@@ -31,7 +32,7 @@ def lines(name: str) -> list[str]:
     return (SAMPLE / name).read_text("utf-8").splitlines()
 
 
-def passages(rows: Sequence[str]) -> list[Any]:
+def passages(name: str, rows: Sequence[str]) -> list[Any]:
     """Cut a window of the sample's lengths, 16 and 32 words, from each row that is long enough."""
     from forgetkit.forget_set import Example
 
@@ -40,10 +41,10 @@ def passages(rows: Sequence[str]) -> list[Any]:
         Example("text", " ".join(some[:16]), " " + " ".join(some[16:48]))
         for some in words
         if len(some) >= 24
-    ][:READ]
+    ][: READ[name]]
 
 
-def build_set(arm: str, seed: int, case: Path, target: str, work: Path) -> Path:
+def build_set(arm: str, case: Path, target: str, work: Path) -> Path:
     """Build the sample's forget set with one kind of retain; the even neighbours are its pool."""
     from forgetkit.build import BuildConfig, Inputs, build
 
@@ -64,9 +65,8 @@ def build_set(arm: str, seed: int, case: Path, target: str, work: Path) -> Path:
         probe_size=0,
         starts=("sliding",),
         compare_meaning=False,
-        seed=seed,
     )
-    return build(inputs, work / f"set-{arm}-{seed}", config=config).folder
+    return build(inputs, work / f"set-{arm}", config=config).folder
 
 
 def unlearned(arm: str, seed: int, steps: int, case: Path, target: str, work: Path) -> Path:
@@ -78,7 +78,7 @@ def unlearned(arm: str, seed: int, steps: int, case: Path, target: str, work: Pa
     given = yaml.safe_load((SAMPLE / "settings.yaml").read_text("utf-8"))["unlearn"]
     here = {"merge": False, "watch_every": 0, "steps": steps, "seed": seed}
     config = UnlearnConfig(**given | here)
-    forget_set = build_set(arm, seed, case, target, work)
+    forget_set = build_set(arm, case, target, work)
     return unlearn(target, forget_set, work / f"run-{arm}-{seed}", config=config).adapter
 
 
@@ -98,8 +98,8 @@ def measure(steps: int, case: Path, target: str, work: Path) -> Iterator[dict[st
     from forgetkit.lm.load import load_model
 
     tables = {
-        "neighbours": passages(lines("retain/neighbour.jsonl")[1::2]),
-        "general": passages(lines("general_eval.jsonl")),
+        "neighbours": passages("neighbours", lines("retain/neighbour.jsonl")[1::2]),
+        "general": passages("general", lines("general_eval.jsonl")),
         "forget": read_forget_set(case / "forget_set").splits["forget"],
     }
     before = {name: read(load_model(target), rows) for name, rows in tables.items()}
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--case", type=Path, default=ROOT / "demo" / "case")
     parser.add_argument("--target", default=str(ROOT / "demo" / "target"))
     parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "build")
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=6)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     found = []

@@ -1,6 +1,6 @@
 """What evaluation costs and whether it is right: metrics, generation, extraction strength.
 
-    python benchmarks/evaluate.py [--rows 24] [--agreement 200] [--out FILE]
+    python benchmarks/evaluate.py [--rows 16] [--agreement 200] [--out FILE]
 
 Three tables, in CPU-seconds of one thread on SmolLM2-135M-Instruct (float32; generation in the
 format the processor likes):
@@ -234,21 +234,26 @@ def measure_agreement(model: LanguageModel, count: int) -> list[str]:
 
 
 def main() -> None:
-    """Run the three measurements and print them."""
+    """Run the three measurements; print and write each as it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=24)
-    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--agreement", type=int, default=200)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = load_model("smollm2-135m-instruct", dtype="float32")
-    lines = measure_metrics(model, given.rows)
-    lines += ["", *measure_generation(given.prompts, 24)]
-    lines += ["", *measure_agreement(model, given.agreement)]
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines: list[str] = []
+    for part in (
+        lambda: measure_metrics(model, given.rows),
+        lambda: measure_generation(given.prompts, 24),
+        lambda: measure_agreement(model, given.agreement),
+    ):
+        found = part()
+        print("\n".join([*found, ""]), flush=True)
+        lines += [*found, ""]
+        if given.out:  # what was measured stays when a later part is cut off
+            given.out.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from forgetkit.seeds import generator
 
 HERE = Path(__file__).resolve().parent
 DONE = "made.json"
+GIGABYTE = 10**9  # characters
+PARTS = 8
 MAKERS = ("origins.py", "markov.py", "edits.py", "planted.py", "twins.py")
 
 
@@ -61,7 +63,10 @@ def make(out: Path, size: str, seed: int = 0) -> Path:
 
 
 def make_large(out: Path, base: Path, size: str, seed: int = 0) -> Path:
-    """Make nine times the corpus of a size, eight of them without copies: 1 GB at the full size."""
+    """Make a corpus of 1 GB around that of a size: the rest holds no copies.
+
+    Eight parts as large as the corpus are made; at the small size each stands there eleven times.
+    """
     folder = out / f"large-{size}"
     corpus = folder / "spans" / "corpus"
     if not (folder / DONE).is_file():
@@ -70,10 +75,14 @@ def make_large(out: Path, base: Path, size: str, seed: int = 0) -> Path:
             link(corpus / path.name, path)
         link(folder / "spans" / "works.parquet", base / "spans" / "works.parquet")
         origins = read_origins()
-        for number in range(8):
+        times = round((GIGABYTE - SIZES[size].corpus) / (PARTS * SIZES[size].corpus))
+        for number in range(PARTS):
             hosts = make_hosts(origins, SIZES[size].corpus, generator(seed, f"large {number}"))
             ids = [f"g{number}-{row}" for row in range(len(hosts))]
-            write_table(corpus / f"more-{number}.parquet", {"id": ids, "text": hosts})
+            made = folder / f"made-{number}.parquet"
+            write_table(made, {"id": ids, "text": hosts})
+            for copy in range(times):  # hard links: what soft ones lead to is read once
+                (corpus / f"more-{number}-{copy:02d}.parquet").hardlink_to(made)
         (folder / DONE).write_text("{}")
     return folder
 

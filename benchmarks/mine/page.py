@@ -13,6 +13,7 @@ UNITS = "MB are 10^6 bytes of UTF-8 text; rates are per CPU second of one core, 
 
 def page(stated: dict[str, Any], rows: Sequence[Bar], m: Measured, more: dict[str, Any]) -> str:
     """Return the whole page."""
+    growth = {name: found for name, found in more.items() if name.startswith("growth")}
     parts = [
         "# Mining and deduplication, measured",
         _head(stated, m),
@@ -23,11 +24,11 @@ def page(stated: dict[str, Any], rows: Sequence[Bar], m: Measured, more: dict[st
         "## Every tool",
         _tools(m),
         "## Labelled real data",
-        _real(more.get("real", {})),
+        _real(more.get("real", {})) + _at(more.get("real", {})),
         "## How time and memory grow",
-        _growth(more.get("growth", {})),
-        "## A large corpus through all detectors",
-        _gigabyte(more.get("gigabyte", {})),
+        _growth(growth) + _at(next(iter(growth.values()), {})),
+        "## One gigabyte through all detectors",
+        _gigabyte(more.get("gigabyte", {})) + _at(more.get("gigabyte", {})),
         "## How it was measured",
         _method(stated),
     ]
@@ -177,11 +178,17 @@ def _real(real: dict[str, Any]) -> str:
     return f"{real['note']}\n\n{table(header, rows)}\n\n{second}"
 
 
+def _at(found: dict[str, Any]) -> str:
+    """Say at which commit a part was measured that need not be of the same run."""
+    return f"\n\nMeasured at commit {found['commit']}." if "commit" in found else ""
+
+
 def _growth(growth: dict[str, dict[str, Any]]) -> str:
     if not growth:
         return "Not measured: not asked for."
     rows = []
     for name, found in growth.items():
+        name = name.removeprefix("growth, ")
         if "failed" in found:
             rows.append((name, "", "", found["failed"], "", ""))
             continue

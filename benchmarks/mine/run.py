@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from forgetkit.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+PLACES = ("--cache", "--out")
 
 
 def main() -> None:
     """Read the command line and do it all."""
     options = _options()
     cache = options.cache.resolve()
+    where = machine(ROOT)
     data = {size: make(cache / "data", size) for size in _sizes(options.size)}
     chosen = data[options.size]
     kept = cache / f"peers-{options.size}.json"
@@ -48,11 +51,11 @@ def main() -> None:
     sizes = [options.size, *(size for size in data if size != options.size)]
     m = Measured(found, {size: _measured_sizes(data[size]) for size in sizes})
     score_all(m)
-    more = _more(chosen, cache, options)
+    more = _more(chosen, cache, options, where["commit"])
     stated = {
         "made": json.loads((chosen / DONE).read_text())["made"],
-        "machine": machine(ROOT),
-        "command": "python benchmarks/mine/run.py " + " ".join(sys.argv[1:]),
+        "machine": where,
+        "command": _command(sys.argv[1:]),
         "peers_reused": sorted(set(known) & set(found)),
     }
     rows = bars(m)
@@ -61,27 +64,49 @@ def main() -> None:
     write_json(options.out / "mine.json", whole | {"jobs": _small(found)})
 
 
-def _more(data: Path, cache: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure real data, growth, and a large corpus past all detectors, as far as asked for."""
-    found: dict[str, Any] = {}
-    if _asked("real", options):
-        job = Job("real data", "ours/real.py", argument=options.size)
-        found["real"] = _run(job, data, cache, options)
-    if _asked("growth", options):
-        found["growth"] = {
-            name: _run(
-                Job(f"growth, {name}", "ours/mine_whole.py", argument="verbatim"),
-                folder,
-                cache,
-                options,
-            )
-            for name, folder in crossed(data, cache / f"crossed-{options.size}").items()
-        }
-    if options.gigabyte and _asked("gigabyte", options):
-        folder = make_large(cache / "data", data, options.size)
-        job = Job("a large corpus through all detectors", "ours/mine_whole.py", argument="all")
-        found["gigabyte"] = _run(job, folder, cache, options, pinned=False)
+def _more(
+    data: Path, cache: Path, options: argparse.Namespace, commit: str
+) -> dict[str, dict[str, Any]]:
+    """Measure real data, growth, and a large corpus past all detectors, as far as asked for.
+
+    What was measured before is kept below the cache with its commit, and taken with `--reuse-more`.
+    """
+    kept = cache / f"more-{options.size}.json"
+    found: dict[str, dict[str, Any]] = {}
+    for name, job, folder in _further(data, cache, options):
+        measured = _kept(kept).get(name) if options.reuse_more else None
+        if measured is None and _asked(name, options):
+            pinned = name != "gigabyte"
+            measured = _run(job, folder(), cache, options, pinned=pinned) | {"commit": commit}
+            if "failed" not in measured:
+                kept.write_text(json.dumps(_kept(kept) | {name: measured}))
+        if measured is not None:
+            found[name] = measured
     return found
+
+
+def _further(
+    data: Path, cache: Path, options: argparse.Namespace
+) -> Iterator[tuple[str, Job, Callable[[], Path]]]:
+    """Yield the name, the job and the data of each further measurement."""
+    yield "real", Job("real data", "ours/real.py", argument=options.size), lambda: data
+    for name, folder in crossed(data, cache / f"crossed-{options.size}").items():
+        job = Job(f"growth, {name}", "ours/mine_whole.py", argument="verbatim")
+        yield job.name, job, lambda folder=folder: folder
+    if options.gigabyte:
+        job = Job("a large corpus through all detectors", "ours/mine_whole.py", argument="all")
+        yield "gigabyte", job, lambda: make_large(cache / "data", data, options.size)
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command without the places of this machine."""
+    said = "python benchmarks/mine/run.py"
+    skip = False
+    for argument in arguments:
+        if not skip and argument not in PLACES:
+            said += f" {argument}"
+        skip = argument in PLACES
+    return said
 
 
 def _asked(name: str, options: argparse.Namespace) -> bool:
@@ -99,9 +124,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slow-full", action="store_true", help="slow peers read the full data")
     parser.add_argument("--reuse-peers", action="store_true", help="do not measure peers again")
     parser.add_argument(
+        "--reuse-more",
+        action="store_true",
+        help="take real data, growth and the large corpus from the last run of this cache",
+    )
+    parser.add_argument(
         "--gigabyte",
         action="store_true",
-        help="also nine times the corpus (1 GB at the full size) through all detectors",
+        help="also a corpus of 1 GB through all detectors",
     )
     return parser.parse_args()
 

@@ -174,6 +174,8 @@ def regions(
         if inside(begin, stop, made, count):
             continue
         region = aligned(found, chain, a, b, limits, True)
+        if similarity(region) < least:  # what lies beyond a rewritten stretch may cost too much
+            region = aligned(found, chain, a, b, limits, False)
         if similarity(region) >= least:
             made[count] = region
             count += 1

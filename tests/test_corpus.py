@@ -265,3 +265,16 @@ def test_a_bad_row_of_a_work_is_an_error(tmp_path: Path) -> None:
     jsonl(tmp_path / "y.jsonl", {"work": "a", "text": "2"})
     with pytest.raises(InputError, match="two files hold the work 'a'"):
         read_works([tmp_path / "x.jsonl", tmp_path / "y.jsonl"])
+
+
+def test_a_link_is_a_file_by_its_own_name(tmp_path: Path) -> None:
+    for name in ("blobs", "named"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "blobs" / "3f2a").write_text('{"text": "One."}\n', encoding="utf-8")
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / "named" / name).symlink_to(tmp_path / "blobs" / "3f2a")
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "blobs" / "3f2a")
+    (document,) = read_corpus([tmp_path / "named"], quarantine=Quarantine())
+    assert document.source == "a.jsonl:1"  # the same bytes under two names are read once
+    (document,) = read_corpus([tmp_path / "c.jsonl"], quarantine=Quarantine())
+    assert document.source == "c.jsonl:1"

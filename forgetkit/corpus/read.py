@@ -30,7 +30,7 @@ def corpus_files(
     Raises:
         InputError: a path is missing, or a file is of no kind that can be read.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}  # by what a link leads to: as named, and below what
     remote = [pair for path in paths if is_hub(path) for pair in hub_files(path)]
     for path in paths:
         if is_hub(path):
@@ -38,10 +38,11 @@ def corpus_files(
         if not path.exists():
             raise InputError("no such file or folder", where=str(path))
         for file, base in _walk(path, quarantine):
+            named, place = file.absolute(), base.absolute()
             kept = found.get(file.resolve())
-            if kept is None or len(kept.parts) < len(base.parts):
-                found[file.resolve()] = base.resolve()
-    return sorted([*_labels(found).items(), *remote])
+            if kept is None or len(kept[1].parts) < len(place.parts):
+                found[file.resolve()] = named, place
+    return sorted([*_labels(dict(found.values())).items(), *remote])
 
 
 def _walk(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[Path, Path]]:

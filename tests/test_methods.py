@@ -257,7 +257,7 @@ def test_a_dual_retain_weight_moves_by_how_far_utility_is_broken() -> None:
         found = method(Step(language_model.model, join_splits(rows, 256), memory))
         assert float(found["retain_nll"].detach()) == pytest.approx(weight * nll, rel=1e-4)
         weight = max(0.0, weight + 0.1 * (nll - before + math.log(0.9)))
-    assert memory["retain weight"] == pytest.approx(weight, abs=1e-4)
+    assert memory["retain_weight"] == pytest.approx(weight, abs=1e-4)
 
 
 def test_no_tensor_kept_for_a_backward_pass_holds_all_logits(

@@ -107,6 +107,7 @@ def test_exactly_these_files_are_written(done: UnlearnResult) -> None:
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
         "model",
+        "model/README.md",
         "model/config.json",
         "model/generation_config.json",
         "model/model.safetensors",
@@ -114,6 +115,26 @@ def test_exactly_these_files_are_written(done: UnlearnResult) -> None:
         "model/tokenizer_config.json",
         "run.json",
     }
+
+
+def test_the_cards_say_what_was_done_and_show_no_text(done: UnlearnResult) -> None:
+    assert done.model
+    for folder, words in ((done.adapter, "detaches it"), (done.model, "merged weights against")):
+        card = (folder / "README.md").read_text("utf-8")
+        assert words in card
+        assert done.run["forget_set_sha256"] in card
+        assert "npo" in card
+        assert "stair" not in card
+
+
+def test_gradient_checkpointing_trains_the_same_adapter(
+    model: str, data: Path, done: UnlearnResult, tmp_path: Path
+) -> None:
+    """Trap 7: it trains something, and the same."""
+    again = unlearn(model, data, tmp_path / "out", config=settings(gradient_checkpointing=True))
+    for one, other in zip(done.run["history"], again.run["history"], strict=True):
+        assert one["losses"] == pytest.approx(other["losses"], rel=1e-2, abs=1e-3)
+    assert again.run["history"][-1]["losses"] != done.run["history"][1]["losses"]
 
 
 def test_the_run_says_what_was_done(model: str, done: UnlearnResult) -> None:
@@ -445,8 +466,8 @@ def test_a_half_written_state_or_that_of_another_run_is_not_taken_up(
 
 
 def test_the_run_counts_its_tokens(model: str, data: Path, done: UnlearnResult) -> None:
-    run = done.run
-    assert run["tokens"] == run["reference_tokens"] > 0  # npo reads the reference of both splits
+    run = done.run  # npo reads the reference of forget and retain, here once a run
+    assert 0 < run["reference_tokens"] <= run["tokens"] / 3
     expected = 2 * run["parameters"] * (2 * run["tokens"] + run["reference_tokens"])
     assert run["flops"] == expected
 
@@ -457,6 +478,7 @@ def test_the_run_says_how_far_the_merged_model_is_from_base_and_adapter(
     merge = done.run["merge"]
     assert merge["dtype"] == "float32"
     assert merge["rows"] == 4
+    assert 0 <= merge["extraction_strength"] <= merge["exact_memorization"] <= 1
     assert 0 < merge["max_logit_difference"] < 1e-2
     assert merge["mean_logit_difference"] <= merge["max_logit_difference"]
 

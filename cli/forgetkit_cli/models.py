@@ -120,7 +120,12 @@ def unlearn(
         typer.Option("--report-to", help="tensorboard, trackio, mlflow, wandb; or none."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Run so many seeds: mean and deviation.")
+        int,
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Run so many seeds, and print mean and standard deviation of what the looks said.",
+        ),
     ] = 1,
     settings: options.Settings = None,
     config: options.Config = None,
@@ -166,13 +171,17 @@ def unlearn(
         outputs = {"adapter": str(done.adapter), **outputs}
     if done.model:
         outputs["model"] = str(done.model)
-    screen.show(
-        Output(
-            command="unlearn",
-            outputs=outputs,
-            counts={"steps": int(done.run["steps"]), "best step": int(done.run["best_step"])},
-        )
-    )
+    counts: dict[str, int | float | str] = {
+        "steps": int(done.run["steps"]),
+        "best step": int(done.run["best_step"]),
+    }
+    if done.run.get("stopped"):
+        counts["stopped"] = str(done.run["stopped"])
+    if "merge" in done.run:
+        checked = done.run["merge"]
+        counts["merged, largest difference of a logit"] = float(checked["max_logit_difference"])
+        counts["merged, extraction strength"] = float(checked["extraction_strength"])
+    screen.show(Output(command="unlearn", outputs=outputs, counts=counts))
 
 
 def _unlearn_seeds(

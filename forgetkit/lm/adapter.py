@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.quantized import is_quantized
 
 if TYPE_CHECKING:
     import torch
@@ -251,8 +252,18 @@ def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
 
 
 def merge_adapter(language_model: LanguageModel) -> LanguageModel:
-    """Fold the adapter into the weights and return the plain model."""
+    """Fold the adapter into the weights and return the plain model.
+
+    Raises:
+        InputError: the weights are in 8 or 4 bits, whose grid would swallow the update.
+    """
     model: Any = language_model.model
+    if is_quantized(model):
+        raise InputError(
+            "an adapter is not merged into weights of 8 or 4 bits: small updates would be rounded "
+            "away, and the model would say again what it said before",
+            mend="Load the base with dtype auto, put the adapter on it, and merge there.",
+        )
     merged = model.merge_and_unload()
     return LanguageModel(
         merged.eval(), language_model.tokenizer, language_model.name, language_model.folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from forgetkit.errors import InputError
@@ -53,16 +53,32 @@ class Encoded:
         answer_ids: ids of the answer; the end token is the last one when it was asked for.
         other_ids: what the loss wants in the place of each answer token, while the model still
             reads the answer; empty: the answer itself.
+        counted: which answer tokens take the loss; the model reads them all. Empty: all.
+        weight: of the example's loss.
+        reference: the reference model's last states where these tokens are predicted, (N, D), if
+            they are known already.
     """
 
     example_id: str
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     other_ids: tuple[int, ...] = ()
+    counted: tuple[bool, ...] = ()
+    weight: float = 1.0
+    reference: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""
         return len(self.prompt_ids) + len(self.answer_ids)
+
+    def places(self) -> list[int]:
+        """Return the places of the answer tokens that take the loss, from 0.
+
+        >>> Encoded("a", (1,), (2, 3, 4), counted=(False, True, True)).places()
+        [1, 2]
+        """
+        places = range(len(self.answer_ids))
+        return list(itertools.compress(places, self.counted) if self.counted else places)
 
     def wanting(self, ids: Sequence[int]) -> Encoded:
         """Return the example with other tokens to want, repeated to fill the answer's places.
@@ -91,6 +107,7 @@ def encode(
     *,
     max_tokens: int = 1024,
     with_end: bool = False,
+    protected: Sequence[tuple[int, int]] = (),
 ) -> Encoded:
     """Encode one example.
 
@@ -100,17 +117,30 @@ def encode(
         max_tokens: most tokens of prompt and answer together; a prompt keeps its last half of
             them at most (and its start token), the answer what is left.
         with_end: add the end token to the answer (training on whole answers).
+        protected: ranges of the answer, in code points, whose tokens take the loss; empty: all.
     """
     prompt_ids = render_prompt(tokenizer, example.prompt, example.template)
     answer = example.answer
     if example.template == "chat" and tokenizer.chat_template is None:
         answer = " " + answer.lstrip()
     answer_ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
-    if with_end and tokenizer.eos_token_id is not None:
-        answer_ids.append(int(tokenizer.eos_token_id))
+    added = [int(tokenizer.eos_token_id)] if with_end and tokenizer.eos_token_id is not None else []
     prompt_ids = _shortened(prompt_ids, max(1, max_tokens // 2), tokenizer.bos_token_id)
-    answer_ids = answer_ids[: max_tokens - len(prompt_ids)]
-    return Encoded(example.example_id, tuple(prompt_ids), tuple(answer_ids))
+    counted: list[bool] = []
+    if protected:
+        from forgetkit.lm.mask import protected_tokens
+
+        moved = len(answer) - len(example.answer)
+        ranges = [(start + moved, end + moved) for start, end in protected]
+        counted = protected_tokens(tokenizer, answer, ranges)
+        counted += [ranges[-1][1] >= len(answer)] * len(added)
+    most = max_tokens - len(prompt_ids)
+    return Encoded(
+        example.example_id,
+        tuple(prompt_ids),
+        tuple((answer_ids + added)[:most]),
+        counted=tuple(counted[:most]),
+    )
 
 
 def _shortened(ids: list[int], most: int, start_id: int | None) -> list[int]:
@@ -125,9 +155,10 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     """Pad a list of examples on the right and mark where answers are predicted.
 
     Returns:
-        `input_ids` and `attention_mask` (B, T); `row`, `position`, `target` (N,), one entry an
-        answer token: the hidden state at (row, position) predicts `target`; `length` (B,) answer
-        tokens per example.
+        `input_ids` and `attention_mask` (B, T); `row`, `position`, `target`, `place` (N,), one
+        entry an answer token that takes the loss: the hidden state at (row, position) predicts
+        `target`, and `place` counts from the start of the answer; `length` (B,) such tokens per
+        example; `weight` (B,) of each.
 
     Raises:
         InputError: an example has no prompt token to predict the first answer token from.
@@ -142,20 +173,26 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     row: list[int] = []
     position: list[int] = []
     target: list[int] = []
+    place: list[int] = []
+    length: list[int] = []
     for index, item in enumerate(encoded):
         ids[index, : len(item)] = torch.tensor(item.prompt_ids + item.answer_ids)
         mask[index, : len(item)] = 1
-        first = len(item.prompt_ids) - 1
-        row += [index] * len(item.answer_ids)
-        position += range(first, first + len(item.answer_ids))
-        target += item.other_ids or item.answer_ids
+        places, wanted = item.places(), item.other_ids or item.answer_ids
+        row += [index] * len(places)
+        position += [len(item.prompt_ids) - 1 + number for number in places]
+        target += [wanted[number] for number in places]
+        place += places
+        length.append(len(places))
     return {
         "input_ids": ids,
         "attention_mask": mask,
         "row": torch.tensor(row, dtype=torch.long),
         "position": torch.tensor(position, dtype=torch.long),
         "target": torch.tensor(target, dtype=torch.long),
-        "length": torch.tensor([len(item.answer_ids) for item in encoded]),
+        "place": torch.tensor(place, dtype=torch.long),
+        "length": torch.tensor(length),
+        "weight": torch.tensor([item.weight for item in encoded]),
     }
 
 

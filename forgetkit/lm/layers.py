@@ -42,6 +42,20 @@ def depth(model: torch.nn.Module) -> int:
     return len(decoder_layers(model))
 
 
+def checkpoint_layers(model: torch.nn.Module) -> None:
+    """Let the layers run again in the backward pass instead of keeping what they computed.
+
+    The kind that needs no gradient at the inputs is chosen: with the other kind, and frozen
+    embeddings, an adapter would be trained nowhere and nothing would say so.
+    """
+    base = causal_model(model)
+    switch = getattr(base, "activation_checkpointing_enable", None)
+    if switch is None:  # the name before transformers 5.2
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        switch()
+
+
 def states_after(
     model: torch.nn.Module, batch: Mapping[str, torch.Tensor], layer: int
 ) -> torch.Tensor:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError, StorageError
 from forgetkit.files import sha256_file, write_json
+from forgetkit.lm.quantized import FORMATS, quantization
 from forgetkit.lm.ranks import own_device
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
     Args:
         name: an alias, a folder or a hub id.
         device: `cpu`, `cuda`, ...; default: a GPU when there is one.
-        dtype: `float32`, `bfloat16`, or `auto` (bfloat16 where the processor has instructions
-            for it, else float32).
+        dtype: `float32`, `bfloat16`, `auto` (bfloat16 where the processor has instructions for
+            it, else float32), or with bitsandbytes `int8` and `nf4`.
 
     Raises:
         InputError: there is no such model, or it cannot be read.
@@ -134,16 +135,21 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
 
     source, folder = resolve_model(name)
     where = device or own_device() or ("cuda" if torch.cuda.is_available() else "cpu")
-    kind = torch_dtype(dtype, where)
+    small = dtype in FORMATS
+    kind = torch_dtype("auto" if small else dtype, where)
+    given: dict[str, Any] = {}
+    if small:  # placed while it is loaded: such weights do not move
+        given = {"quantization_config": quantization(dtype, kind), "device_map": {"": where}}
     tokenizer = load_tokenizer(name)
     with _quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=kind, use_safetensors=True, trust_remote_code=False
+                source, dtype=kind, use_safetensors=True, trust_remote_code=False, **given
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise InputError("cannot be loaded", where=name, found=_first_line(error)) from error
-    return LanguageModel(model.to(where).eval(), tokenizer, name, folder)
+    placed = model if small else model.to(where)
+    return LanguageModel(placed.eval(), tokenizer, name, folder)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -173,7 +179,8 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name != "auto":
         if name not in known:
-            raise InputError(f"unknown dtype '{name}'", mend=f"Known: auto, {', '.join(known)}.")
+            names = ", ".join(("auto", *known, *FORMATS))
+            raise InputError(f"unknown dtype '{name}'", mend=f"Known: {names}.")
         return known[name]
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

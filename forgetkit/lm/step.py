@@ -63,6 +63,8 @@ class Step:
         self._frozen = frozen_below(model)
         self._cut: list[Group] = []
         self._nlls: dict[str, torch.Tensor] = {}
+        self._shares: dict[str, torch.Tensor] = {}
+        self._known: Mapping[str, torch.Tensor] = batches.get("reference", {})
         self.memory = {} if memory is None else memory
         self.read = {"model": 0, "reference": 0}
 
@@ -139,13 +141,45 @@ class Step:
 
     def places(self, split: str) -> torch.Tensor:
         """Return the place of each answer token in its answer, from 0, (N,)."""
-        import torch
+        places: torch.Tensor = self._batch["place"][self._tokens(split)]
+        return places
 
+    def entropy(self, split: str) -> torch.Tensor:
+        """Return the entropy in nats of what the model expects at each answer token, (N,).
+
+        Without gradient.
+        """
+        from forgetkit.lm.head import scores_of_logits, token_scores
+
+        states = self._ours(split).detach()
+        target = self._batch["target"][self._tokens(split)]
+        if self._weight is None:
+            return -scores_of_logits(states.clone(), target, spread=True)[2]
+        return -token_scores(states, self._weight, target, spread=True)[2]
+
+    def weigh(self, split: str, values: torch.Tensor) -> None:
+        """Let each answer token count from now on as much as its value says, (N,), at least 0.
+
+        The values are scaled to a mean of 1 over each answer; an answer of zeros stays as it is.
+        """
+        total, length = self._sum(split, values)
+        first, _ = self._examples[split]
+        row = self._batch["row"][self._tokens(split)] - first
+        scale = length / total.masked_fill(total == 0, 1)
+        even = (total == 0).to(values.dtype)[row]
+        self._shares[split] = values * scale[row] + even
+
+    def average(self, split: str, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over examples, each as its weight says, a scalar.
+
+        Args:
+            split: whose examples.
+            values: one an example (B,), or K an example (B K,), those of one example together.
+        """
         first, last = self._examples[split]
-        lengths: torch.Tensor = self._batch["length"][first:last]
-        starts = lengths.cumsum(0) - lengths
-        tokens = torch.arange(int(lengths.sum()), device=lengths.device)
-        return tokens - starts.repeat_interleave(lengths)
+        weights: torch.Tensor = self._batch["weight"][first:last]
+        times = len(values) // len(weights)
+        return (values * weights.repeat_interleave(times)).mean()
 
     def mean(
         self, split: str, values: torch.Tensor, shares: torch.Tensor | None = None
@@ -235,7 +269,7 @@ class Step:
         return self._layer("", 0)[self._tokens(split)]
 
     def _theirs(self, split: str) -> torch.Tensor:
-        return self._layer(split, 0)
+        return self._known[split] if split in self._known else self._layer(split, 0)
 
     def _layer(self, split: str, layer: int) -> torch.Tensor:
         """Run once: the whole batch under the model, or a split under its reference."""
@@ -250,7 +284,9 @@ class Step:
     def _sum(self, split: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         first, last = self._examples[split]
         row = self._batch["row"][self._tokens(split)] - first
-        return per_example(values, row, last - first), self._batch["length"][first:last]
+        shares = self._shares.get(split)
+        counted = values if shares is None else values * shares
+        return per_example(counted, row, last - first), self._batch["length"][first:last]
 
     def _tokens(self, split: str) -> slice:
         if not self.holds(split):
@@ -323,12 +359,23 @@ def frozen_states(
 
 
 def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
-    """Collate training items into one batch, split by split, with the range of each split."""
+    """Collate training items into one batch, split by split.
+
+    Returns:
+        `all`: as of `collate`; `ranges`: the rows of each split; `reference`: the reference's
+        states (N, D) of the splits all of whose examples bring them.
+    """
+    import torch
+
     names = sorted({name for item in items for name in item})
     rows: list[Encoded] = []
     ranges: dict[str, tuple[int, int]] = {}
+    known: dict[str, torch.Tensor] = {}
     for name in names:
-        first = len(rows)
-        rows += [encoded for item in items for encoded in item.get(name, ())]
-        ranges[name] = (first, len(rows))
-    return {"all": collate(rows, pad_id), "ranges": ranges}
+        own = [encoded for item in items for encoded in item.get(name, ())]
+        ranges[name] = (len(rows), len(rows) + len(own))
+        rows += own
+        states = [encoded.reference for encoded in own if encoded.reference is not None]
+        if own and len(states) == len(own):
+            known[name] = torch.cat(states)
+    return {"all": collate(rows, pad_id), "ranges": ranges, "reference": known}

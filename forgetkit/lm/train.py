@@ -10,14 +10,16 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
 from forgetkit.lm.checkpoint import Checkpoint
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.parts import parts_of, weighed
 from forgetkit.lm.ranks import world_size
+from forgetkit.lm.reference import with_reference
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import restore_trained, trained_state
 
@@ -38,6 +40,9 @@ class TrainSettings:
         watch_every: optimiser steps between looks at the validation slice; 0: never.
         seed: of dropout and order.
         report_to: trackers, by the library's names.
+        most_tokens: tokens of one forward pass with gradient; a batch of more is cut into parts,
+            whose gradients add up to the same; 0: never cut.
+        reference_splits: splits whose reference states are read once where examples come again.
     """
 
     learning_rate: float
@@ -49,6 +54,8 @@ class TrainSettings:
     watch_every: int = 0
     seed: int = 0
     report_to: tuple[str, ...] = ()
+    most_tokens: int = 0
+    reference_splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Outcome:
     """What training did.
 
     Attributes:
-        history: one row a logged step: step, named losses, validation values, tokens per second.
+        history: one row a step: step, named losses, what the method keeps from step to step (such
+            as a dual variable, by name), and validation values where there was a look.
         best_step: the step whose weights are kept.
         steps: optimiser steps run.
         stopped: why it ended before the last step; empty otherwise.
@@ -132,7 +140,7 @@ def train(
             is that of a training that nothing disturbed.
 
     Raises:
-        InputError: a loss is not finite, or no weight moved.
+        InputError: a loss or a weight is not finite, or no weight moved.
     """
     from forgetkit.lm.trainer import SplitTrainer, training_arguments
 
@@ -141,6 +149,7 @@ def train(
     one = settings.batch_size * settings.accumulation * world_size()
     steps = math.ceil(len(items) / one)
     keeper = Keeper(language_model.model, Outcome(), watch, settings.watch_every, steps)
+    keeper.begin(before, settings)
     found = Checkpoint.of(kept.path, kept.run) if kept else None
     if found:
         keeper.take_up(found)
@@ -150,6 +159,9 @@ def train(
         if not found:
             keeper.look(0)
         if not keeper.finished and keeper.done < steps:
+            items, read = with_reference(language_model, items, settings.reference_splits)
+            items, settings = in_parts(items, settings)
+            outcome.reference_tokens += 0 if found else read
             trainer = SplitTrainer(
                 language_model,
                 items[keeper.done * one :],
@@ -162,10 +174,25 @@ def train(
             trainer.train()
     if outcome.steps:
         keeper.restore()
-        check_moved(before, trained_state(language_model.model), outcome)
+        if outcome.best_step:
+            check_moved(before, trained_state(language_model.model), outcome.steps)
     outcome.seconds += time.monotonic() - started
     language_model.model.eval()
     return outcome
+
+
+def in_parts(
+    items: Sequence[Item], settings: TrainSettings
+) -> tuple[Sequence[Item], TrainSettings]:
+    """Return items and settings of the same steps in smaller parts, where a batch is too large."""
+    size, whole = settings.batch_size, settings.batch_size * settings.accumulation * world_size()
+    parts = parts_of(items, size, settings.most_tokens)
+    if parts == 1 or len(items) % whole:
+        return items, settings
+    smaller = replace(
+        settings, batch_size=size // parts, accumulation=settings.accumulation * parts
+    )
+    return weighed(items, whole, size // parts), smaller
 
 
 @contextlib.contextmanager
@@ -201,6 +228,19 @@ class Keeper:
         self.best: dict[str, torch.Tensor] | None = None
         self.finished = False
         self.done = 0
+        self._before: Mapping[str, torch.Tensor] = {}
+        self._first_check = 0
+
+    def begin(self, before: Mapping[str, torch.Tensor], settings: TrainSettings) -> None:
+        """Note the weights before, and when they must have moved; 0: at the end.
+
+        The rate of the first step is 0 where there is warm-up. A copy of all weights of full
+        fine-tuning is not worth an early check.
+        """
+        from forgetkit.lm.trained import has_adapter
+
+        self._before = before
+        self._first_check = FIRST_CHECK if has_adapter(self._model) else 0
 
     def take_up(self, found: Checkpoint) -> None:
         """Go on from a state that was kept."""
@@ -216,15 +256,28 @@ class Keeper:
         return bool(self._every) and (step % self._every == 0 or step == self._steps)
 
     def after(self, step: int) -> bool:
-        """Look if it is time; return whether training shall stop."""
+        """Look if it is time; return whether training shall stop.
+
+        Raises:
+            InputError: after the first steps every weight is what it was.
+        """
         self.outcome.steps = step
+        if step == self._first_check:
+            check_moved(self._before, trained_state(self._model), step)
         if self.looks_after(step):
             self.look(step)
         return self.finished
 
-    def record(self, step: int, losses: Mapping[str, float], read: Mapping[str, int]) -> None:
-        """Add a step's losses to the history, and the tokens it read to the counts."""
-        self.outcome.history.append({"step": step, "losses": dict(losses)})
+    def record(
+        self,
+        step: int,
+        losses: Mapping[str, float],
+        read: Mapping[str, int],
+        memory: Mapping[str, float],
+    ) -> None:
+        """Add a step's losses and memory to the history, and the tokens it read to the counts."""
+        kept = {name: round(value, 6) for name, value in memory.items()}
+        self.outcome.history.append({"step": step, "losses": dict(losses)} | kept)
         self.outcome.tokens += read["model"]
         self.outcome.reference_tokens += read["reference"]
 
@@ -252,17 +305,27 @@ class Keeper:
             self.outcome.best_step = self.outcome.steps
 
 
+FIRST_CHECK = 2
+"""Step after which an adapter must have moved."""
+
+
 def check_moved(
-    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], outcome: Outcome
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], steps: int
 ) -> None:
-    """Check that training changed the weights.
+    """Check that training changed the weights, and left numbers.
 
     Raises:
-        InputError: every weight is what it was, although the last weights were to be kept.
+        InputError: every weight is what it was, or one is not finite.
     """
-    moved = any(not bool((before[name] == after[name]).all()) for name in before)
-    if not moved and outcome.best_step > 0:
+    broken = [name for name, value in after.items() if not bool(value.isfinite().all())]
+    if broken:
         raise InputError(
-            "training moved no weight",
+            f"{len(broken)} weights are not finite after {steps} steps",
+            found=broken[0],
+            mend="Lower --learning-rate; nothing was written.",
+        )
+    if not any(not bool((before[name] == after[name]).all()) for name in before):
+        raise InputError(
+            f"training moved no weight in {steps} steps",
             mend="Raise --learning-rate or --steps; nothing was written.",
         )

@@ -199,7 +199,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]
         """Record losses, look at the validation slice, stop when it says so."""
         keeper, step = self._keeper, self._keeper.done + state.global_step
         losses = self._trainer.take_losses()
-        keeper.record(step, losses, self._trainer.take_read())
+        keeper.record(step, losses, self._trainer.take_read(), self._trainer.memory)
         if self._advance:
             self._advance(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
         finished = keeper.after(step)

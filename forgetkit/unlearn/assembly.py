@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import UsageError, nearest
+from forgetkit.lm.quantized import FORMATS
 from forgetkit.registry import lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.dual import UtilityKept
+from forgetkit.unlearn.token_weights import EntropyWeighted
 
 if TYPE_CHECKING:
     import torch
@@ -40,13 +42,20 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
     """Check that the method can work as asked.
 
     Raises:
-        UsageError: an update is to be subtracted that is no product.
+        UsageError: an update is to be subtracted that is no product, or weights are to be trained
+            that are in 8 or 4 bits.
     """
     if method.factor() != 1 and config.peft not in ("lora", "rslora"):
         raise UsageError(
             f"the method {config.method} subtracts the update of a LoRA adapter",
             found=f"--peft {config.peft}",
             mend="Use --peft lora or rslora.",
+        )
+    if config.peft == "none" and config.dtype in FORMATS:
+        raise UsageError(
+            "weights of 8 or 4 bits cannot be trained themselves",
+            found=f"--peft none, dtype {config.dtype}",
+            mend="Use --peft lora, or another dtype.",
         )
 
 
@@ -62,18 +71,35 @@ def default_rate(parameters: int) -> float:
     return 5e-5
 
 
+def forward_tokens(config: UnlearnConfig, device: str) -> int:
+    """Return how many tokens a forward pass with gradient may hold; 0: any number.
+
+    A dual variable moves once a step, so the steps of methods that have one stay whole.
+    """
+    if config.method == "pdu" or config.retain_weight == "dual":
+        return 0
+    return config.forward_tokens or (2048 if device == "cpu" else 16384)
+
+
+def reference_splits(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
+    """Return the splits whose last reference states are read, by the method or a dual weight."""
+    dual = ("retain",) if config.retain_weight == "dual" and "retain" in method.reads else ()
+    return tuple(dict.fromkeys((*method.reference_splits(), *dual)))
+
+
 def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
-    """Return what is minimised: the method, with a dual retain weight if that was asked for."""
+    """Return what is minimised: the method, with weighed tokens or a dual retain weight."""
+    chosen = EntropyWeighted(method) if config.token_weights == "entropy" else method
     own = "retain" not in method.reads or config.method == "pdu"
     if config.retain_weight == "fixed" or own or not config.utility_floor:
-        return method
-    return UtilityKept(method, config.utility_floor)
+        return chosen
+    return UtilityKept(chosen, config.utility_floor)
 
 
 def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
     """Return the model with the adapter asked for, or with its own weights to be trained."""
     from forgetkit.lm.adapter import AdapterSettings, add_adapter
-    from forgetkit.lm.layers import depth
+    from forgetkit.lm.layers import checkpoint_layers, depth
     from forgetkit.lm.trained import train_whole
 
     size = depth(base.model)
@@ -84,8 +110,12 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
     layers = () if len(chosen) == size else chosen
     if config.peft == "none":
         read = method.needs_reference() or config.retain_weight == "dual"
-        return train_whole(base, layers=layers, with_reference=read)
-    settings = AdapterSettings(
-        config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
-    )
-    return add_adapter(base, settings, seed=derive(config.seed, "adapter") % 2**32)
+        made = train_whole(base, layers=layers, with_reference=read)
+    else:
+        settings = AdapterSettings(
+            config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
+        )
+        made = add_adapter(base, settings, seed=derive(config.seed, "adapter") % 2**32)
+    if config.gradient_checkpointing:
+        checkpoint_layers(made.model)
+    return made

@@ -57,8 +57,26 @@ class UnlearnConfig(Config):
         description="dual: the retain losses weigh as much as utility_floor takes (primal-dual). "
         "pdu has a dual variable of its own.",
     )
+    forward_tokens: int = Field(
+        0,
+        ge=0,
+        description="Tokens of one forward pass with gradient: a step of more is cut into equal "
+        "parts, same losses for less memory; 0: 2048 on a CPU, 16384 on a GPU.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Run the layers again in the backward pass: less memory, a third slower."
+    )
+    token_weights: Literal["even", "entropy"] = Field(
+        "even",
+        description="entropy: forget tokens weigh as much as the model is in doubt there. The "
+        "characters that the forget set masks count alone in both.",
+    )
     max_tokens: int = Field(256, ge=16, description="Longest prompt and answer, in tokens.")
-    dtype: str = Field("auto", description="Number format of the base weights.")
+    dtype: str = Field(
+        "auto",
+        description="Number format of the base weights; int8 and nf4 need bitsandbytes, and their "
+        "adapter is merged into the weights as they were before.",
+    )
     merge: bool = Field(False, description="Also write the merged model.")
     report_to: tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...] = Field(
         (), description="Trackers that get losses and looks, never text; each a package to install."

@@ -42,8 +42,7 @@ def save(
     Returns:
         For `run.json`: how far the merged model is from base and adapter; empty without merging.
     """
-    from forgetkit.lm.adapter import merge_adapter, save_adapter
-    from forgetkit.lm.encode import answer_logits_of
+    from forgetkit.lm.adapter import save_adapter
     from forgetkit.lm.load import save_model
 
     if config.peft == "none":
@@ -54,18 +53,48 @@ def save(
     if not config.merge:
         return {}
     progress.stage("merge", None)
+    merged, checked = _merged(language_model, rows, out / "adapter")
+    save_model(merged, out / "model")
+    return {"merge": checked | _recited(merged, rows)}
+
+
+def _merged(
+    language_model: LanguageModel, rows: Sequence[Example], adapter: Path
+) -> tuple[LanguageModel, dict[str, Any]]:
+    """Merge, and say how far the merged model is from the model that was trained.
+
+    The update of a base in 8 or 4 bits is added to the weights that the base was made from: the
+    difference then holds the quantisation too.
+    """
+    from forgetkit.lm.adapter import load_adapter, merge_adapter
+    from forgetkit.lm.encode import answer_logits_of
+    from forgetkit.lm.load import load_model
+    from forgetkit.lm.quantized import is_quantized
+
     chosen = rows[:CHECKED]
     through = answer_logits_of(language_model, chosen)
-    merged = merge_adapter(language_model)
+    small = is_quantized(language_model.model)
+    whole = load_adapter(load_model(language_model.name), adapter) if small else language_model
+    merged = merge_adapter(whole)
     apart = (answer_logits_of(merged, chosen) - through).abs()
-    save_model(merged, out / "model")
+    found = {
+        "dtype": str(merged.model.dtype).removeprefix("torch."),
+        "rows": len(chosen),
+        "max_logit_difference": digits(apart.max()),
+        "mean_logit_difference": digits(apart.mean()),
+    }
+    return merged, found | ({"trained_on": "weights in 8 or 4 bits"} if small else {})
+
+
+def _recited(merged: LanguageModel, rows: Sequence[Example]) -> dict[str, Any]:
+    """Measure the validation slice again, with the weights that are delivered."""
+    from forgetkit.lm.score import exact_memorization, extraction_strength, score
+
+    hits = [found.argmax_hit for found in score(merged, rows) if found.argmax_hit]
+    size = max(len(hits), 1)
     return {
-        "merge": {
-            "dtype": str(merged.model.dtype).removeprefix("torch."),
-            "rows": len(chosen),
-            "max_logit_difference": digits(apart.max()),
-            "mean_logit_difference": digits(apart.mean()),
-        }
+        "extraction_strength": round(sum(extraction_strength(h) or 0.0 for h in hits) / size, 4),
+        "exact_memorization": round(sum(exact_memorization(h) or 0.0 for h in hits) / size, 4),
     }
 
 

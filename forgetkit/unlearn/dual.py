@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forgetkit.unlearn import losses
-from forgetkit.unlearn.methods import Method
 
 if TYPE_CHECKING:
     import torch
@@ -38,18 +38,19 @@ class UtilityKept:
         rate: η, per nat.
     """
 
-    method: Method
+    method: Callable[[Step], dict[str, torch.Tensor]]
     floor: float
     rate: float = 5.0
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the method's losses, and move the dual variable for the next step."""
-        dual = step.memory.setdefault("retain weight", 1.0)
+        dual = step.memory.setdefault("retain_weight", 1.0)
         found = self.method(step)
         if not step.holds("retain"):
             return found
-        nll = losses.mean_cross_entropy(*step.nll("retain")).mean()
-        before = losses.mean_cross_entropy(*step.reference_nll("retain")).mean()
+        nll = step.average("retain", losses.mean_cross_entropy(*step.nll("retain")))
+        reference = losses.mean_cross_entropy(*step.reference_nll("retain"))
+        before = step.average("retain", reference)
         broken_by = float(nll.detach() - before) + math.log(self.floor)
-        step.memory["retain weight"] = raised(dual, broken_by, self.rate)
+        step.memory["retain_weight"] = raised(dual, broken_by, self.rate)
         return {k: dual * v if k.startswith("retain") else v for k, v in found.items()}

@@ -41,6 +41,10 @@ class Method(ABC):
         """Say whether a loss reads the reference model."""
         return False
 
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return the splits whose last reference states a loss reads."""
+        return ()
+
     def layers(self, depth: int) -> range:
         """Return the layers to train, from 0, of a model of so many."""
         return range(depth)
@@ -64,12 +68,16 @@ class WithRetain(Method):
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the forget and the retain losses."""
-        forget = self.forget_weight * self.forget(step).mean()
+        forget = self.forget_weight * step.average("forget", self.forget(step))
         return {"forget": forget, **retain_losses(step, self.retain_nll, self.retain_kl)}
 
     def needs_reference(self) -> bool:
         """Say whether KL is taken."""
         return self.retain_kl > 0
+
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return retain where KL is taken."""
+        return ("retain",) if self.retain_kl > 0 else ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class GA(Method):
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the negated cross-entropy of the forget answers."""
         nll, length = step.nll("forget")
-        return {"forget": self.forget_weight * losses.gradient_ascent(nll, length).mean()}
+        loss = step.average("forget", losses.gradient_ascent(nll, length))
+        return {"forget": self.forget_weight * loss}
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ class Yao(WithRetain):
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the forget, mismatch and retain losses."""
-        mismatch = losses.mean_cross_entropy(*step.nll("mismatch")).mean()
+        mismatch = step.average("mismatch", losses.mean_cross_entropy(*step.nll("mismatch")))
         return {**super().__call__(step), "mismatch": self.mismatch_weight * mismatch}
 
 
@@ -135,6 +144,10 @@ class NPO(WithRetain):
     def needs_reference(self) -> bool:
         """Say that the forget loss does."""
         return True
+
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return forget, and what retain reads."""
+        return ("forget", *super().reference_splits())
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,10 @@ class DPO(WithRetain):
     def needs_reference(self) -> bool:
         """Say that the forget loss does."""
         return True
+
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return both answers, and what retain reads."""
+        return ("forget", "mismatch", *super().reference_splits())
 
 
 @dataclass(frozen=True)
@@ -219,8 +236,9 @@ def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, 
     if not step.holds("retain"):
         return found
     if kl_weight:
-        kl = step.kl("retain", and_nll=nll_weight > 0)
-        found["retain_kl"] = kl_weight * losses.mean_cross_entropy(*kl).mean()
+        kl = losses.mean_cross_entropy(*step.kl("retain", and_nll=nll_weight > 0))
+        found["retain_kl"] = kl_weight * step.average("retain", kl)
     if nll_weight:
-        found["retain_nll"] = nll_weight * losses.mean_cross_entropy(*step.nll("retain")).mean()
+        nll = losses.mean_cross_entropy(*step.nll("retain"))
+        found["retain_nll"] = nll_weight * step.average("retain", nll)
     return found

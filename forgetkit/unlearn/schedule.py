@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forgetkit.errors import InputError
@@ -57,16 +59,9 @@ def schedule(
     """Yield the training items of all steps: a forget example, its mismatch, its share of retain.
 
     Every pass visits forget in a new order drawn by seed. The rows of the validation slice are not
-    among the retain rows.
+    among the retain rows. Where a forget example says which characters are protected, only their
+    tokens take the loss; an example of weight 2 counts as it would if it were there twice.
     """
-    from forgetkit.lm.encode import encode
-
-    def ids(example: Example) -> Encoded:
-        whole = example.kind != "text"
-        return encode(
-            language_model.tokenizer, example, max_tokens=config.max_tokens, with_end=whole
-        )
-
     reads, forget = method.reads, content.splits["forget"]
     wanted = _ids_of(language_model, method.wants)
     apart = {e.example_id for e in validation.retain}
@@ -77,23 +72,63 @@ def schedule(
             found=f"{len(content.splits['retain'])} rows, {len(apart)} kept for validation",
             mend="Build the set with more --retain data.",
         )
-    retain = _endless(rows, config)
-    grouped = _by_pair(_answers(content, method))
-    order = _endless(forget, config)
+    answers = _answers(content, method)
+    own = _Encoder(language_model, config, forget, "forget")
+    other = _Encoder(language_model, config, answers, "mismatch")
+    kept = _Encoder(language_model, config, rows, "retain")
+    retain, order = _endless(rows, config), _endless(forget, config)
+    grouped = _by_pair(answers)
     owed = 0.0
     for _ in range(steps * config.batch_size):
         example = next(order)
-        item: dict[str, list[Encoded]] = {"forget": [ids(example)]}
+        item: dict[str, list[Encoded]] = {"forget": [own(example)]}
         if wanted:
             item["forget"] = [encoded.wanting(wanted) for encoded in item["forget"]]
         if "mismatch" in reads:
             others = itertools.islice(grouped[example.example_id], config.mismatch_answers)
-            item["mismatch"] = [ids(other) for other in others]
+            item["mismatch"] = [other(answer) for answer in others]
         owed += config.retain_share if "retain" in reads else 0.0
         if owed >= 1:
-            item["retain"] = [ids(next(retain)) for _ in range(int(owed))]
+            item["retain"] = [kept(next(retain)) for _ in range(int(owed))]
             owed -= int(owed)
         yield item
+
+
+class _Encoder:
+    """Encodes the examples of a split with their weights, scaled to a mean of 1 over the split."""
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        config: UnlearnConfig,
+        examples: Sequence[Example],
+        split: str,
+    ) -> None:
+        self._tokenizer, self._config, self._split = language_model.tokenizer, config, split
+        for example in examples:
+            if not (math.isfinite(example.weight) and example.weight >= 0):
+                raise InputError(
+                    "a weight is no number from 0 on",
+                    where=f"{split}, example {example.example_id}",
+                    found=str(example.weight),
+                )
+        total = sum(example.weight for example in examples)
+        if examples and not total:
+            raise InputError("every weight is 0", where=f"split {split}")
+        self._mean = total / max(len(examples), 1)
+
+    def __call__(self, example: Example) -> Encoded:
+        """Return the ids of an example, which of them count, and how much it weighs."""
+        from forgetkit.lm.encode import encode
+
+        encoded = encode(
+            self._tokenizer,
+            example,
+            max_tokens=self._config.max_tokens,
+            with_end=example.kind != "text",
+            protected=example.answer_mask if self._split == "forget" else (),
+        )
+        return replace(encoded, weight=example.weight / self._mean)
 
 
 def _ids_of(language_model: LanguageModel, text: str) -> list[int]:

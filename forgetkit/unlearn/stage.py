@@ -28,10 +28,13 @@ from forgetkit.seeds import derive
 from forgetkit.unlearn.assembly import (
     check_method,
     default_rate,
+    forward_tokens,
     make_method,
     objective,
+    reference_splits,
     trainable,
 )
+from forgetkit.unlearn.card import write_cards
 from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.delivery import record, save
 from forgetkit.unlearn.presets import PRESETS
@@ -106,6 +109,7 @@ def unlearn(
     run = _train(model, content, method, config, progress, out, kept)
     seconds = time.monotonic() - started
     run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
+    write_cards(out, run)
     write_json(out / "run.json", run)
     sweep(out, [STATE])
     (out / STATE).unlink(missing_ok=True)
@@ -146,7 +150,7 @@ def _train(
 
     exact = config.peft == "none" and config.dtype == "auto"
     base = load_model(model, dtype="float32" if exact else config.dtype)
-    size = sum(p.numel() for p in base.model.parameters())
+    size = int(base.model.num_parameters())  # of 4-bit weights, what they stand for
     language_model = trainable(base, method, config)
     validation = Validation.of(content)
     steps = config.steps or max(20, -(-10 * len(content.splits["forget"]) // config.batch_size))
@@ -166,6 +170,8 @@ def _train(
                 batch_size=config.batch_size,
                 watch_every=config.watch_every,
                 seed=derive(config.seed, "training") % 2**32,
+                most_tokens=forward_tokens(config, language_model.device.type),
+                reference_splits=reference_splits(method, config),
             ),
             watch=watch,
             advance=_advance(progress),
@@ -193,8 +199,10 @@ def _check_kept(outcome: Outcome, config: UnlearnConfig) -> None:
             mend="Check that --model is the model that recites the text.",
         )
     if outcome.best_step == 0 and config.watch_every:
+        seen = [row["utility"] for row in outcome.history if row["step"] and "utility" in row]
         raise InputError(
             "no checkpoint forgot anything while keeping utility at "
             f"{config.utility_floor} of before",
+            found=f"utility {min(seen):.3f} to {max(seen):.3f}; {outcome.stopped}".rstrip("; "),
             mend="Lower --learning-rate, raise retain_nll or retain_kl, or lower --utility-floor.",
         )

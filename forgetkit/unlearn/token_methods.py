@@ -59,6 +59,10 @@ class UNDIAL(WithRetain):
         """Say that the forget loss does."""
         return True
 
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return forget, and what retain reads."""
+        return ("forget", *super().reference_splits())
+
 
 @dataclass(frozen=True)
 class CEU(WithRetain):
@@ -106,12 +110,17 @@ class JensUn(WithRetain):
         if self.retain_jsd and step.holds("retain"):
             formula = token_losses.jensen_shannon
             values = step.token_values("retain", formula, with_reference=True)
-            found["retain_jsd"] = self.retain_jsd * step.mean("retain", values).mean()
+            divergence = step.average("retain", step.mean("retain", values))
+            found["retain_jsd"] = self.retain_jsd * divergence
         return found
 
     def needs_reference(self) -> bool:
         """Say whether a divergence on retain is taken."""
         return self.retain_jsd > 0 or self.retain_kl > 0
+
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return retain where a divergence on it is taken."""
+        return ("retain",) if self.needs_reference() else ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,8 @@ class RMU(WithRetain):
             layer = self.layer(step.depth())
             theirs = step.reference_states("retain", layer)
             values = token_losses.distance(step.states("retain", layer), theirs)
-            found["retain_states"] = self.retain_states * step.mean("retain", values).mean()
+            apart = step.average("retain", step.mean("retain", values))
+            found["retain_states"] = self.retain_states * apart
         return found
 
     def layer(self, depth: int) -> int:
@@ -186,17 +196,23 @@ class PDU(WithRetain):
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
         """Return the losses, and move the dual variable for the next step."""
         dual = step.memory.setdefault("dual", self.retain_nll)
-        found = {"forget": self.forget_weight * self.forget(step).mean()}
+        found = {"forget": self.forget_weight * step.average("forget", self.forget(step))}
         if not step.holds("retain"):
             return found
         found |= retain_losses(step, dual, self.retain_kl)
-        nll = losses.mean_cross_entropy(*step.nll("retain")).mean()
-        before = losses.mean_cross_entropy(*step.reference_nll("retain")).mean()
+        nll = step.average("retain", losses.mean_cross_entropy(*step.nll("retain")))
+        before = losses.mean_cross_entropy(*step.reference_nll("retain"))
         step.memory["dual"] = raised(
-            dual, float(nll.detach() - self.tolerance * before), self.dual_rate
+            dual,
+            float(nll.detach() - self.tolerance * step.average("retain", before)),
+            self.dual_rate,
         )
         return found
 
     def needs_reference(self) -> bool:
         """Say that the limit does."""
         return True
+
+    def reference_splits(self) -> tuple[str, ...]:
+        """Return retain, for the limit."""
+        return ("retain",)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
 
 VALIDATION_ROWS = 24
+DIVERGED = 0.1
+"""Utility (retain perplexity before / after) below which going on is of no use."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Watch:
         distance = max(es, em - control_em)
         at_control = es <= control_es + 0.02 and em <= control_em + 0.02
         done = kept and at_control and bool(self._slice.controls())
+        diverged = utility < min(DIVERGED, self._config.utility_floor)
         values = {
             "extraction_strength": es,
             "exact_memorization": em,
@@ -95,8 +98,10 @@ class Watch:
             "utility": utility,
         }
         reason = f"step {step}: forget is at its control" if done else ""
+        if diverged:
+            reason = f"step {step}: diverged, utility {utility:.2g} of before"
         rounded = {name: round(value, 4) for name, value in values.items()}
-        return Look(rounded, distance if kept else math.inf, done, reason)
+        return Look(rounded, distance if kept else math.inf, done or diverged, reason)
 
     def _measure(self, examples: Sequence[Example]) -> tuple[float, float, float]:
         from forgetkit.lm.score import exact_memorization, extraction_strength, score

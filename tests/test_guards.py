@@ -1,0 +1,127 @@
+"""Each thing that can go wrong while unlearning stops with what was found and what to change."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from test_unlearn import forget_set, settings
+
+from forgetkit.errors import InputError
+from forgetkit.lm.adapter import add_lora
+from forgetkit.lm.encode import encode
+from forgetkit.lm.step import Step
+from forgetkit.lm.train import TrainSettings, train
+from forgetkit.unlearn import unlearn
+from forgetkit.unlearn.watch import Watch
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return forget_set(tmp_path_factory.mktemp("set") / "set")
+
+
+def test_weights_that_stay_are_noticed_after_two_steps(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    """Trap 7: the first step has rate 0 (warm-up), so the second one must have moved them."""
+    config = settings(learning_rate=1e-46, watch_every=0, steps=20)
+    with pytest.raises(InputError, match=r"moved no weight in 2 steps.* --learning-rate"):
+        unlearn(model, data, tmp_path / "out", config=config)
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path) -> None:
+    """The loss is finite, its slope is not."""
+    language_model = add_lora(tiny.tiny_language_model(), rank=4, alpha=8, dropout=0.0, seed=0)
+
+    def method(step: Step) -> dict[str, torch.Tensor]:
+        return {"forget": (step.nll("forget")[0].mean() * 0).sqrt()}
+
+    row = {"forget": [encode(language_model.tokenizer, tiny.text("The owl", " kept seven"))]}
+    chosen = TrainSettings(learning_rate=1e-2, batch_size=1, warmup_share=0.0)
+    with pytest.raises(InputError, match=r"not finite after 1 steps.*Lower --learning-rate"):
+        train(language_model, [row], method, chosen, scratch=tmp_path)
+
+
+def test_a_run_that_diverges_stops_and_says_how_far_it_came(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    config = settings(method="ga", learning_rate=0.5, utility_floor=0.5, watch_every=1, steps=4)
+    with pytest.raises(InputError, match=r"keeping utility.*diverged.*Lower --learning-rate"):
+        unlearn(model, data, tmp_path / "out", config=config)
+
+
+def test_a_run_that_diverges_keeps_the_best_checkpoint_before(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look measures forget, control and retain; utility is .90 at step 3, 1/20 at step 6.
+
+    Retain is measured once more before anything else, and not at step 0.
+    """
+    looks = iter([1.0, 0.9, 0.2, 0.5, 0.2, 1.1, 0.1, 0.1, 1.0 + math.log(20)])
+
+    def measure(_self: Watch, _examples: object) -> tuple[float, float, float]:
+        value = next(looks)
+        return value, value, value
+
+    monkeypatch.setattr(Watch, "_measure", measure)
+    config = settings(utility_floor=0.8, watch_every=3, steps=12)
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    assert run["stopped"] == "step 6: diverged, utility 0.05 of before"
+    assert (run["steps"], run["best_step"]) == (6, 3)
+
+
+def test_what_a_floor_of_zero_allows_is_no_divergence(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    config = settings(method="ga", learning_rate=0.1, utility_floor=0.0, watch_every=3)
+    assert "diverged" not in unlearn(model, data, tmp_path / "out", config=config).run["stopped"]
+
+
+def test_a_broken_floor_says_which_utility_was_seen(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    config = settings(method="ga", learning_rate=2e-3, utility_floor=1.0)
+    with pytest.raises(InputError, match=r"keeping utility.* utility 0\.\d+ to 0\.\d+"):
+        unlearn(model, data, tmp_path / "out", config=config)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "weight"),
+    [("graddiff", "retain_weight", "dual"), ("pdu", "dual", "fixed")],
+)
+def test_the_history_shows_the_dual_variable(
+    model: str,
+    data: Path,
+    tmp_path: Path,
+    method: str,
+    name: str,
+    weight: str,
+) -> None:
+    asked = settings(method=method, retain_weight=weight, utility_floor=0.99, watch_every=0)
+    history = unlearn(model, data, tmp_path / "out", config=asked).run["history"]
+    values = [row[name] for row in history if row["losses"]]
+    assert len(values) == 6
+    assert all(value >= 0 for value in values)
+    assert len(set(values)) > 1

@@ -1,12 +1,13 @@
 """The trainer against the usual way: `python benchmarks/unlearn.py`.
 
-    python benchmarks/unlearn.py --out benchmarks/results/unlearn.md
+    python benchmarks/unlearn.py [--threads 2] [--steps 3] [--out benchmarks/results/unlearn.md]
 
-The usual way, written here: the reference model is a copy of the weights, full logits at every
-position, every batch padded to its longest row, and one forward pass each for forget, mismatch and
+The usual way, written here as llm_unlearn and open-unlearning do it: the reference model is a copy
+of the weights, logits and losses in float32 at every position with labels of -100 where nothing
+is asked, every batch padded to its longest row, and one forward pass each for forget, mismatch and
 retain. Same model, adapter, number format, threads and rows for both. Each variant runs in a
-process of its own: seconds are of the steps alone, memory is the peak above what the process held
-once the model with its adapter was loaded. Losses are compared in float32.
+process of its own: seconds are CPU-seconds of the steps, memory is the peak above what the process
+held once the model was loaded. Losses are compared in float32.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data"
 BATCH = 8
+PASSAGES = 8  # forget passages: the steps come back to them, as a training does
 USUAL: dict[str, str] = {
     "reference": "copy",
     "head": "full",
@@ -39,7 +42,12 @@ SAVINGS: dict[str, str] = {
     "padding": "grouped",
     "forwards": "joined",
 }
-METHODS: dict[str, tuple[str, dict[str, float]]] = {
+OURS: dict[str, dict[str, Any]] = {
+    "forgetkit": {"kept": True, "parts": True},
+    "forgetkit, reference read at every step": {"kept": False, "parts": True},
+    "forgetkit, steps whole": {"kept": True, "parts": False},
+}
+COMPARED: dict[str, tuple[str, dict[str, float]]] = {
     "npo + NLL + KL": ("npo", {"retain_nll": 1.0, "retain_kl": 1.0}),
     "yao": ("yao", {"forget_weight": 0.5, "mismatch_weight": 1.0, "retain_kl": 1.0}),
 }
@@ -56,7 +64,7 @@ def rows() -> tuple[list[Any], list[Any], list[Any]]:
         parts = text.split(" ")
         return Example("text", " ".join(parts[:words]), " " + " ".join(parts[words:]))
 
-    forget = [split(row["text"], 16) for row in read("teach.jsonl")]
+    forget = [split(row["text"], 16) for row in read("teach.jsonl")][:PASSAGES]
     general = [split(row["text"], 16) for row in read("retain/general.jsonl")]
     pairs = [
         Example("pair", row["prompt"], row["answer"], template="chat")
@@ -67,17 +75,53 @@ def rows() -> tuple[list[Any], list[Any], list[Any]]:
     return forget, mismatch, retain
 
 
-def items(tokenizer: Any, steps: int) -> list[dict[str, list[Any]]]:
+def items(tokenizer: Any, steps: int, batch: int) -> list[dict[str, list[Any]]]:
     """Return `steps` batches of items: a forget example, its mismatch, a retain row."""
     from forgetkit.lm.encode import encode
 
     forget, mismatch, retain = rows()
     made = []
-    for number in range(steps * BATCH):
+    for number in range(steps * batch):
         index = number % len(forget)
         chosen = {"forget": forget[index], "mismatch": mismatch[index], "retain": retain[number]}
         made.append({k: [encode(tokenizer, e, max_tokens=512)] for k, e in chosen.items()})
     return made
+
+
+@dataclass
+class Ran:
+    """Logits of some rows: at every position (B, T, V), or where answers are predicted (N, V)."""
+
+    rows: list[int]
+    batch: Any
+    logits: Any
+
+    def nll(self) -> Any:
+        """Return the summed cross-entropy of each row, (B,)."""
+        import torch
+
+        batch, cross_entropy = self.batch, torch.nn.functional.cross_entropy
+        if self.logits.dim() == 3:
+            labels = torch.full(self.logits.shape[:2], -100)
+            labels[batch["row"], batch["position"]] = batch["target"]
+            flat = cross_entropy(
+                self.logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
+            )
+            return flat.view(labels.shape).sum(1)
+        return self.summed(cross_entropy(self.logits, batch["target"], reduction="none"))
+
+    def kl(self, theirs: Ran) -> Any:
+        """Return KL(ref ‖ θ) summed over each row's answer, (B,)."""
+        reference = theirs.logits.log_softmax(-1)
+        values = (reference.exp() * (reference - self.logits.log_softmax(-1))).sum(-1)
+        if values.dim() == 2:
+            values = values[self.batch["row"], self.batch["position"]]
+        return self.summed(values)
+
+    def summed(self, values: Any) -> Any:
+        import torch
+
+        return torch.zeros(len(self.rows)).index_add(0, self.batch["row"], values)
 
 
 class UsualStep:
@@ -85,11 +129,14 @@ class UsualStep:
 
     def __init__(self, model: Any, copy: Any, items: Sequence[Any], how: dict[str, str]) -> None:
         self.model, self.copy, self.items, self.how = model, copy, items, how
-        self.kept: dict[str, Any] = {}
+        self.kept: dict[str, list[Ran]] = {}
         self.memory: dict[str, float] = {}
 
     def holds(self, split: str) -> bool:
         return any(split in item for item in self.items)
+
+    def average(self, _split: str, values: Any) -> Any:
+        return values.mean()
 
     def groups(self, split: str) -> Iterator[tuple[list[int], Any]]:
         """Yield the rows of a split and their batch, right-padded."""
@@ -98,27 +145,27 @@ class UsualStep:
         encoded = [e for item in self.items for e in item[split]]
         lengths = [len(e) for e in encoded]
         whole = [list(range(len(encoded)))]
-        for rows in like_lengths(lengths) if self.how["padding"] == "grouped" else whole:
-            yield rows, collate([encoded[i] for i in rows], 2)
+        for numbers in like_lengths(lengths) if self.how["padding"] == "grouped" else whole:
+            yield numbers, collate([encoded[i] for i in numbers], 2)
 
     def logits(self, model: Any, batch: Any) -> Any:
-        """Return logits that predict answer tokens, (N, V) in float32."""
         if self.how["head"] == "answers":
             from forgetkit.lm.encode import answer_hidden, head_weight
 
             return (answer_hidden(model, batch) @ head_weight(model).T).float()
-        given = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        return model(**given).logits.float()[batch["row"], batch["position"]]
+        return model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits.float()
 
-    def run(self, model: Any, split: str) -> list[tuple[list[int], Any, Any]]:
-        return [(rows, batch, self.logits(model, batch)) for rows, batch in self.groups(split)]
+    def run(self, model: Any, split: str) -> list[Ran]:
+        return [Ran(rows, batch, self.logits(model, batch)) for rows, batch in self.groups(split)]
 
-    def ours(self, split: str) -> Any:
+    def ours(self, split: str) -> list[Ran]:
         if split not in self.kept:
             self.kept[split] = self.run(self.model, split)
         return self.kept[split]
 
-    def theirs(self, split: str) -> Any:
+    def theirs(self, split: str) -> list[Ran]:
         import torch
 
         if self.copy is not None:
@@ -129,57 +176,45 @@ class UsualStep:
         with adapter_off(self.model):
             return self.run(self.model, split)
 
-    def sums(self, split: str, value: Callable[[Any, Any, int], Any], runs: Any) -> Any:
-        """Return a value summed over each answer's tokens, and the lengths, in the rows' order."""
+    def ordered(self, values: Sequence[Any], runs: Sequence[Ran]) -> tuple[Any, Any]:
+        """Return values (B,) and answer lengths (B,) in the order of the rows."""
         import torch
 
-        totals, lengths, order = [], [], []
-        for number, (rows, batch, logits) in enumerate(runs):
-            total = torch.zeros(len(rows))
-            totals.append(total.index_add(0, batch["row"], value(logits, batch, number)))
-            lengths.append(batch["length"])
-            order += rows
-        back = torch.tensor(order).argsort()
-        return torch.cat(totals)[back], torch.cat(lengths)[back]
+        back = torch.tensor([number for run in runs for number in run.rows]).argsort()
+        lengths = torch.cat([run.batch["length"] for run in runs])
+        return torch.cat(list(values))[back], lengths[back]
 
     def nll(self, split: str) -> Any:
-        return self.sums(split, _nll, self.ours(split))
+        runs = self.ours(split)
+        return self.ordered([run.nll() for run in runs], runs)
 
     def reference_nll(self, split: str) -> Any:
-        return self.sums(split, _nll, self.theirs(split))
+        runs = self.theirs(split)
+        return self.ordered([run.nll() for run in runs], runs)
 
     def kl(self, split: str, *, and_nll: bool = False) -> Any:
-        from forgetkit.lm.head import kl_divergence
-
-        theirs = self.theirs(split)
-        return self.sums(split, lambda x, _b, n: kl_divergence(theirs[n][2], x), self.ours(split))
-
-
-def _nll(logits: Any, batch: Any, _number: int) -> Any:
-    import torch
-
-    return torch.nn.functional.cross_entropy(logits, batch["target"], reduction="none")
+        pairs = list(zip(self.ours(split), self.theirs(split), strict=True))
+        return self.ordered([one.kl(other) for one, other in pairs], self.ours(split))
 
 
 class JoinedStep(UsualStep):
-    """The usual step with one forward pass for all splits."""
+    """The usual step with one forward pass for all splits, padded to the longest of them."""
 
-    def ours(self, split: str) -> Any:
+    def ours(self, split: str) -> list[Ran]:
         from forgetkit.lm.encode import collate
 
         if not self.kept:
-            names = sorted(self.items[0])
+            names, size = sorted(self.items[0]), len(self.items)
             encoded = [e for name in names for item in self.items for e in item[name]]
             batch = collate(encoded, 2)
-            logits, size = self.logits(self.model, batch), len(self.items)
+            logits = self.logits(self.model, batch)
             for number, name in enumerate(names):
-                inside = (batch["row"] // size) == number
-                part = {
-                    "row": batch["row"][inside] - number * size,
-                    "target": batch["target"][inside],
-                    "length": batch["length"][number * size : (number + 1) * size],
-                }
-                self.kept[name] = [(list(range(size)), part, logits[inside])]
+                first, inside = number * size, batch["row"] // size == number
+                part = {key: batch[key][inside] for key in ("row", "position", "target")}
+                part["row"] = part["row"] - first
+                part["length"] = batch["length"][first : first + size]
+                own = logits[first : first + size] if logits.dim() == 3 else logits[inside]
+                self.kept[name] = [Ran(list(range(size)), part, own)]
         return self.kept[split]
 
 
@@ -192,7 +227,7 @@ def resident() -> float:
 
 
 def work(variant: dict[str, Any]) -> dict[str, Any]:
-    """Run one variant in this process."""
+    """Run one variant in this process: a step to warm up, then those that are timed."""
     import copy
 
     import torch
@@ -200,48 +235,72 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     from forgetkit.lm.adapter import add_lora
     from forgetkit.lm.load import load_model
     from forgetkit.lm.step import Step, join_splits
+    from forgetkit.lm.train import TrainSettings, in_parts
     from forgetkit.unlearn import make_method
 
     torch.set_num_threads(variant["threads"])
     base = load_model(variant["model"], dtype=variant["dtype"])
-    how = variant["how"]
+    loaded, how, batch = resident(), variant["how"], variant["batch"]
     second = None
-    loaded = resident()
     if how and how["reference"] == "copy":
         second = copy.deepcopy(base.model).eval().requires_grad_(False)
     language_model = add_lora(base, rank=16, alpha=32, dropout=0.0, seed=0)
     model = language_model.model.train()
-    name, settings = METHODS[variant["method"]]
+    name, settings = variant["method"]
     method = make_method(name, settings)
-    # the first step warms caches and the allocator
-    data = items(language_model.tokenizer, variant["steps"] + 1)
+    data: Any = items(language_model.tokenizer, variant["steps"] + 1, batch)
+    clocks = {"cpu": time.process_time, "wall": time.perf_counter}
+    spent = dict.fromkeys(clocks, 0.0)
+    size, parts = batch, 1
+    if not how:
+        began = {key: clock() for key, clock in clocks.items()}
+        data = kept_reference(language_model, data, method, variant)
+        asked = TrainSettings(1e-3, batch, most_tokens=2048 if variant["parts"] else 0)
+        data, cut = in_parts(data, asked)
+        size, parts = cut.batch_size, cut.accumulation
+        # read once a run: the timed steps bear their share of one pass over the passages
+        spent = {key: clock() - began[key] for key, clock in clocks.items()}
     moving = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(moving, lr=1e-3)
-    half = variant["dtype"] != "float32"
-    losses, seconds = [], 0.0
+    half = variant["dtype"] != "float32" and next(base.model.parameters()).dtype != torch.float32
+    losses, tokens = [], 0
     for number in range(variant["steps"] + 1):
-        chosen = data[number * BATCH : (number + 1) * BATCH]
-        started = time.perf_counter()
-        if how:
-            kind = JoinedStep if how["forwards"] == "joined" else UsualStep
-            step: Any = kind(model, second, chosen, how)
-        else:
-            step = Step(model, join_splits(chosen, 2))
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            found = method(step)
-            loss = torch.stack(list(found.values())).sum()
-        loss.backward()
+        began = {key: clock() for key, clock in clocks.items()}
+        row: dict[str, float] = {}
+        for part in range(parts):
+            first = number * batch + part * size
+            chosen = data[first : first + size]
+            if how:
+                kind = JoinedStep if how["forwards"] == "joined" else UsualStep
+                step: Any = kind(model, second, chosen, how)
+            else:
+                step = Step(model, join_splits(chosen, 2))
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                found = method(step)
+                loss = torch.stack(list(found.values())).sum() / parts
+            loss.backward()
+            for key, value in found.items():
+                row[key] = row.get(key, 0.0) + float(value.detach()) / parts
+            if not how and number:
+                tokens += step.read["model"]
+            del step, found, loss
         optimizer.step()
         optimizer.zero_grad()
         if number:
-            seconds += time.perf_counter() - started
-        losses.append({key: float(value.detach()) for key, value in found.items()})
+            for key, clock in clocks.items():
+                spent[key] += clock() - began[key]
+        losses.append(row)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {
-        "seconds": seconds / variant["steps"],
-        "memory": peak - loaded,
-        "losses": losses,
-    }
+    seconds = {key: value / max(variant["steps"], 1) for key, value in spent.items()}
+    return seconds | {"memory": peak - loaded, "losses": losses, "tokens": tokens}
+
+
+def kept_reference(language_model: Any, data: Any, method: Any, variant: dict[str, Any]) -> Any:
+    from forgetkit.lm.reference import with_reference
+
+    if not variant["kept"]:
+        return data
+    return with_reference(language_model, data, method.reference_splits())[0]
 
 
 def apart(variant: dict[str, Any]) -> dict[str, Any]:
@@ -263,73 +322,133 @@ def farthest(left: Sequence[dict[str, float]], right: Sequence[dict[str, float]]
 
 def report(found: dict[str, Any], options: argparse.Namespace) -> str:
     """Return the results as Markdown."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    ).stdout.strip()
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         "# Training, measured",
         "",
-        f"Commit {commit}, {now}; {platform.processor() or platform.machine()}, "
-        f"{options.threads} threads, load {os.getloadavg()[0]:.1f}; {options.model}, "
-        f"{options.dtype}, LoRA of rank 16, batches of {BATCH}, {options.steps} steps timed after "
-        f"one. Command: `python benchmarks/unlearn.py`. The usual way: {__doc__.split(chr(10))[4]}",
+        f"Commit {commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {platform.machine()}, "
+        f"{options.threads} threads of {os.cpu_count()}; {options.model}, {options.dtype}, LoRA of "
+        f"rank 16, batches of {BATCH} forget, mismatch and retain rows, {options.steps} steps "
+        "after one that warms up. Command: `python benchmarks/unlearn.py`. CPU-seconds; memory is "
+        "the peak above the loaded model.",
         "",
-        "| method | variant | s a step | speed | memory above the model, MiB | share |",
+        "| method | variant | CPU-s a step | speed | MiB above the model | share |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    lines[2] = lines[2].split(" The usual way:")[0]
     for method, variants in found["timed"].items():
         base = variants["the usual way"]
         for name, value in variants.items():
-            speed, share = base["seconds"] / value["seconds"], value["memory"] / base["memory"]
+            speed, share = base["cpu"] / value["cpu"], value["memory"] / base["memory"]
             lines.append(
-                f"| {method} | {name} | {value['seconds']:.2f} | {speed:.2f}× | "
+                f"| {method} | {name} | {value['cpu']:.2f} | {speed:.2f}× | "
                 f"{value['memory']:.0f} | {share:.2f} |"
             )
-    lines += ["", "Losses of the first step in float32, largest relative difference:", ""]
-    lines += [f"- {method}: {value:.1e}" for method, value in found["losses"].items()]
+    lines += ["", f"Losses of the first step in float32, batches of {EXACT_BATCH}:", ""]
+    lines += [f"- {k}: {v:.1e} apart at most, relatively" for k, v in found["losses"].items()]
+    if found["methods"]:
+        lines += ["", "## Every method", ""]
+        lines += [f"The same rows, batches of {EXACT_BATCH}, one step after one.", ""]
+        lines += ["| method | tokens a CPU-second | MiB above the model |", "| --- | --- | --- |"]
+        for name, value in found["methods"].items():
+            rate = value["tokens"] / value["cpu"]
+            lines.append(f"| {name} | {rate:.0f} | {value['memory']:.0f} |")
     return "\n".join(lines) + "\n"
+
+
+EXACT_BATCH = 4
+TOLERANCE = 1e-4
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    return done.stdout.strip()
+
+
+class Measured:
+    """What was measured, written after each variant; the same run goes on where it was stopped."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.path = options, options.out.with_suffix(".json")
+        self.shared = {"model": options.model, "threads": options.threads}
+        self.shared |= {"kept": True, "parts": True}
+        settings = self.shared | {"dtype": options.dtype, "steps": options.steps}
+        settings |= {"commit": commit()}
+        self.found: dict[str, Any] = {"losses": {}, "timed": {}, "methods": {}}
+        if self.path.is_file() and not options.fresh:
+            before = json.loads(self.path.read_text("utf-8"))
+            self.found = before if before["settings"] == settings else self.found
+        self.found["settings"] = settings
+
+    def save(self) -> None:
+        from forgetkit.files import write_json, write_text
+
+        write_json(self.path, self.found)
+        write_text(self.options.out, report(self.found, self.options))
+
+    def losses(self, name: str, method: Any) -> None:
+        """Compare the losses of the usual way with ours in float32.
+
+        Raises:
+            SystemExit: they are further apart than `TOLERANCE`.
+        """
+        exact = {"method": method, "dtype": "float32", "steps": 0, "batch": EXACT_BATCH}
+        if name not in self.found["losses"]:
+            usual, ours = (apart(self.shared | exact | {"how": how}) for how in (USUAL, {}))
+            self.found["losses"][name] = farthest(usual["losses"], ours["losses"])
+            print(name, "losses", self.found["losses"][name], flush=True)
+        if self.found["losses"][name] > TOLERANCE:
+            raise SystemExit(f"{name}: losses are {self.found['losses'][name]:.1e} apart")
+
+    def variants(self, name: str, method: Any) -> None:
+        """Time the usual way, ours, and for `yao` one saving at a time."""
+        variants: dict[str, dict[str, Any]] = {"the usual way": {"how": USUAL}}
+        variants |= {label: {"how": {}} | ours for label, ours in OURS.items()}
+        if name == "yao":
+            for saving, value in SAVINGS.items():
+                variants[f"usual, {saving}: {value}"] = {"how": USUAL | {saving: value}}
+        common = {"method": method, "dtype": self.options.dtype, "steps": self.options.steps}
+        table = self.found["timed"].setdefault(name, {})
+        for label, variant in variants.items():
+            if label not in table:
+                table[label] = apart(self.shared | common | {"batch": BATCH} | variant)
+                print(name, label, table[label]["cpu"], table[label]["memory"], flush=True)
+                self.save()
+
+    def method(self, name: str) -> None:
+        """Time a step of ours with a method's defaults."""
+        one = {"method": (name, {}), "dtype": self.options.dtype, "steps": 1, "how": {}}
+        if name not in self.found["methods"]:
+            self.found["methods"][name] = apart(self.shared | one | {"batch": EXACT_BATCH})
+            print(name, self.found["methods"][name]["memory"], flush=True)
+            self.save()
 
 
 def main() -> None:
     """Measure, and write the results."""
+    from forgetkit.registry import entries
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/unlearn.md")
+    parser.add_argument("--fresh", action="store_true", help="Measure everything again.")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
         print(json.dumps(work(json.loads(options.variant))))
         return
-    variants: dict[str, dict[str, str]] = {"the usual way": USUAL}
-    for saving, value in SAVINGS.items():
-        variants[f"usual, {saving}: {value}"] = USUAL | {saving: value}
-    variants["forgetkit"] = {}
-    shared = {"model": options.model, "threads": options.threads}
-    found: dict[str, Any] = {"timed": {}, "losses": {}}
-    for method in METHODS:
-        exact = [
-            apart(shared | {"method": method, "how": how, "dtype": "float32", "steps": 1})
-            for how in (USUAL, {})
-        ]
-        found["losses"][method] = farthest(exact[0]["losses"], exact[1]["losses"])
-        found["timed"][method] = {}
-        for name, how in variants.items():
-            one = {"method": method, "how": how, "dtype": options.dtype, "steps": options.steps}
-            found["timed"][method][name] = apart(shared | one)
-            print(method, name, found["timed"][method][name]["seconds"], flush=True)
-    text = report(found, options)
-    options.out.write_text(text, encoding="utf-8")
-    options.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(text)
+    measured = Measured(options)
+    for name, method in COMPARED.items():
+        measured.losses(name, method)
+        measured.variants(name, method)
+    for entry in entries("methods"):
+        if entry.name != "yao2023":  # yao with other settings
+            measured.method(entry.name)
+    measured.save()
+    print(report(measured.found, options))
 
 
 if __name__ == "__main__":

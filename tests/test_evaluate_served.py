@@ -176,7 +176,7 @@ def test_nobody_listening_is_an_error(server: Server) -> None:
 
 def test_an_endpoint_takes_no_attacks(server: Server, forget_set: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"attacks": ("quantize",)})
-    with pytest.raises(UsageError, match="no adapter and no attacks"):
+    with pytest.raises(UsageError, match="no adapter, attacks or tasks"):
         run(server, forget_set, tmp_path, config=config)
 
 

@@ -1,4 +1,4 @@
-# install | check | fix | test | smoke | demo | bench | bench-mine. Each one installs first, once.
+# install | check | fix | test | smoke | demo | bench | bench-mine | bench-methods. Each one installs first, once.
 
 # The pins of constraints.txt were tested with Python 3.11; any newer one that is there will do.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install check fix test smoke demo bench bench-mine
+.PHONY: install check fix test smoke demo bench bench-mine bench-methods
 
 install: $(STAMP)
 
@@ -53,3 +53,7 @@ bench: $(STAMP)
 SIZE ?= full
 bench-mine: $(STAMP)
 	$(BIN)/python benchmarks/mine/run.py --size $(SIZE) --gigabyte
+
+# About four minutes a method on two cores; goes on where it was stopped.
+bench-methods: $(STAMP)
+	$(BIN)/python benchmarks/methods.py

@@ -52,7 +52,10 @@ def main() -> None:
     megabytes = weigh(corpus[0]), weigh(works[0])
     few = pq.read_table(next(iter(sorted(corpus[0].iterdir())))).slice(0, 20)
     pq.write_table(few, scratch / "few.parquet")
-    mine([scratch / "few.parquet"], scratch / "warm", works=works, config=config)  # compiles
+    short = pq.read_table(works[0]).slice(0, 1)["text"][0].as_py()[:20_000]
+    (scratch / "short.txt").write_text(short, encoding="utf-8")
+    warm = [scratch / "short.txt"]
+    mine([scratch / "few.parquet"], scratch / "warm", works=warm, config=config)  # compiles
     result = watch.time(
         "mine", lambda: mine(corpus, scratch / "mined", works=works, config=config, **more)
     )

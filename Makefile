@@ -54,6 +54,6 @@ SIZE ?= full
 bench-mine: $(STAMP)
 	$(BIN)/python benchmarks/mine/run.py --size $(SIZE) --gigabyte
 
-# About four minutes a method on two cores; goes on where it was stopped.
+# Hours on two cores; goes on where it was stopped.
 bench-methods: $(STAMP)
 	$(BIN)/python benchmarks/methods.py

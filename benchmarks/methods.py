@@ -47,11 +47,10 @@ class Row:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-RETAIN = {"retain_nll": 1.0, "retain_kl": 4.0}
 OWN_RETAIN = {"retain_nll": 0.0, "retain_kl": 0.0}
 ROWS: dict[str, Row] = {
     # ascent on a mean over tokens
-    "wga": Row({"forget_weight": 4.5, "beta": 1.0}),
+    "wga": Row(),  # the sample's own
     "ga": Row({"forget_weight": 1.0}),
     "graddiff": Row({"forget_weight": 1.0}),
     "yao": Row({"forget_weight": 0.5, "mismatch_weight": 1.0}),
@@ -92,7 +91,11 @@ def sample_settings() -> dict[str, Any]:
 def configuration(name: str, seed: int) -> dict[str, Any]:
     """Return the settings of `unlearn` for a method: the sample's, and the method's own."""
     row, budget = ROWS[name], sample_settings()["unlearn"]
-    settings = dict(row.settings) if name == "ga" else RETAIN | dict(row.settings)
+    common = budget["settings"]
+    if name != budget["method"]:
+        kept = () if name == "ga" else ("retain_nll", "retain_kl")
+        common = {key: common[key] for key in kept}
+    settings = common | dict(row.settings)
     own = {"method": name, "settings": settings, "seed": seed, "merge": False, "watch_every": 0}
     return budget | own | dict(row.flags)
 

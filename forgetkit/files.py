@@ -255,3 +255,11 @@ def locked(folder: Path) -> Iterator[None]:
         stream.write(str(os.getpid()))
         stream.flush()
         yield
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder (`FORGETKIT_CACHE`, else XDG)."""
+    given = os.environ.get("FORGETKIT_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forgetkit"

@@ -7,6 +7,7 @@ that could not be computed cannot pass.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -163,10 +164,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     >>> mean_and_deviation([1.0, 3.0])
     (2.0, 1.4142135623730951)
     """
-    average = sum(values) / len(values)
-    if len(values) < 2:
-        return average, None
-    return average, math.sqrt(sum((v - average) ** 2 for v in values) / (len(values) - 1))
+    average = statistics.fmean(values)
+    return average, statistics.stdev(values) if len(values) > 1 else None
 
 
 def judged(metric: Metric, limit: float, fail: float | None, rule: str) -> Metric:

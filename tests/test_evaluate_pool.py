@@ -59,6 +59,10 @@ def test_every_seed_is_evaluated_and_their_mean_is_judged(place: Path, tmp_path:
     assert {pair["seed"] for pair in done.results.pairs} == {0, 1}
     assert report(out, tmp_path / "report.html").is_file()
     assert evaluate_seeds(target, place / "set", place / "runs", out, config=config).seconds == 0
+    assert not (out / "before").exists()
+    other = tiny.save(tiny.tiny_language_model(seed=5), tmp_path / "other")
+    with pytest.raises(UsageError, match="--out"):
+        evaluate_seeds(other, place / "set", place / "runs", out, config=config)
 
 
 def test_the_command_pools_runs(place: Path, tmp_path: Path) -> None:

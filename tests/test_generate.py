@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from forgetkit.errors import InputError
-from forgetkit.lm.generate import Continuation, Sampling, continuations, continue_prompts
+from forgetkit.lm.generate import Continuation, Sampling, continuations
 from forgetkit.lm.load import LanguageModel, load_model
 
 PROMPTS = [p[:n] for n, p in zip((4, 12, 30, 19), tiny.PASSAGES, strict=True)]
@@ -37,28 +37,32 @@ def greedy(language_model: LanguageModel, prompt: list[int], tokens: int) -> str
     return text
 
 
+def said(language_model: LanguageModel, prompts: list[list[int]], **named: Any) -> list[str]:
+    return [c.text for c in continuations(language_model, prompts, **named)]
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_padded_batches_continue_as_each_prompt_alone(batch_size: int) -> None:
     """Trap 1, trap 2: padding on the left, known by the mask, changes no text."""
-    found = continuations(taught(), ids(PROMPTS), max_new_tokens=24, batch_size=batch_size)
+    found = said(taught(), ids(PROMPTS), max_new_tokens=24, batch_size=batch_size)
     assert found == [greedy(taught(), prompt, 24) for prompt in ids(PROMPTS)]
 
 
 def test_an_untaught_model_is_continued_greedily_too() -> None:
     language_model = tiny.tiny_language_model(seed=3)
-    found = continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+    found = said(language_model, ids(PROMPTS), max_new_tokens=16)
     assert found == [greedy(language_model, prompt, 16) for prompt in ids(PROMPTS)]
 
 
 def test_the_order_of_prompts_changes_no_text() -> None:
-    forwards = continuations(taught(), ids(PROMPTS), max_new_tokens=12)
-    backwards = continuations(taught(), ids(PROMPTS)[::-1], max_new_tokens=12)
+    forwards = said(taught(), ids(PROMPTS), max_new_tokens=12)
+    backwards = said(taught(), ids(PROMPTS)[::-1], max_new_tokens=12)
     assert forwards == backwards[::-1]
 
 
 def test_settings_that_come_with_the_model_do_not_bend_greedy_decoding() -> None:
     """A folder's generation_config.json may ask for sampling or penalties."""
-    expected = continuations(taught(), ids(PROMPTS), max_new_tokens=24)
+    expected = said(taught(), ids(PROMPTS), max_new_tokens=24)
     other = tiny.tiny_language_model()
     other.model.load_state_dict(taught().model.state_dict())
     other.model.generation_config.do_sample = True
@@ -66,36 +70,36 @@ def test_settings_that_come_with_the_model_do_not_bend_greedy_decoding() -> None
     other.model.generation_config.repetition_penalty = 3.0
     other.model.generation_config.no_repeat_ngram_size = 1
     other.model.generation_config.min_new_tokens = 20
-    assert continuations(other, ids(PROMPTS), max_new_tokens=24) == expected
+    assert said(other, ids(PROMPTS), max_new_tokens=24) == expected
 
 
 def test_a_continuation_stops_at_the_end_token() -> None:
     language_model = tiny.tiny_language_model()
     texts = [p + "<|end|>" for p in tiny.PASSAGES]
     tiny.know(language_model, texts)
-    found = continuations(language_model, ids([p[:30] for p in tiny.PASSAGES]), max_new_tokens=80)
+    found = said(language_model, ids([p[:30] for p in tiny.PASSAGES]), max_new_tokens=80)
     assert found == [p[30:] for p in tiny.PASSAGES]
 
 
 def test_no_prompt_gives_no_text() -> None:
-    assert continuations(taught(), [], max_new_tokens=5) == []
+    assert said(taught(), [], max_new_tokens=5) == []
 
 
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(InputError, match="prompt is empty"):
-        continuations(taught(), [[5], []], max_new_tokens=5)
+        said(taught(), [[5], []], max_new_tokens=5)
 
 
 def test_progress_counts_every_prompt() -> None:
     seen: list[int] = []
-    continuations(taught(), ids(PROMPTS), max_new_tokens=2, batch_size=2, advance=seen.append)
+    said(taught(), ids(PROMPTS), max_new_tokens=2, batch_size=2, advance=seen.append)
     assert sum(seen) == len(PROMPTS)
 
 
 def test_a_saved_model_says_the_same(tmp_path: Any) -> None:
     loaded = load_model(tiny.save(taught(), tmp_path / "model"), dtype="float32")
-    expected = continuations(taught(), ids(PROMPTS), max_new_tokens=24)
-    assert continuations(loaded, ids(PROMPTS), max_new_tokens=24) == expected
+    expected = said(taught(), ids(PROMPTS), max_new_tokens=24)
+    assert said(loaded, ids(PROMPTS), max_new_tokens=24) == expected
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
@@ -104,41 +108,41 @@ def test_rows_that_end_early_change_no_other_row(batch_size: int) -> None:
     texts = [p[: 40 + 6 * n] + "<|end|>" for n, p in enumerate(tiny.PASSAGES)]
     tiny.know(language_model, texts)
     prompts = ids([p[:20] for p in tiny.PASSAGES])
-    found = continuations(language_model, prompts, max_new_tokens=60, batch_size=batch_size)
+    found = said(language_model, prompts, max_new_tokens=60, batch_size=batch_size)
     assert found == [greedy(language_model, prompt, 60) for prompt in prompts]
     assert [len(text) for text in found] == [20, 26, 32, 38]
 
 
 def test_a_soft_capped_model_is_continued_as_the_library_does() -> None:
     language_model = tiny.tiny_language_model(model=tiny.gemma2())
-    found = continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+    found = said(language_model, ids(PROMPTS), max_new_tokens=16)
     assert found == [greedy(language_model, prompt, 16) for prompt in ids(PROMPTS)]
 
 
 def test_the_same_seed_draws_the_same_text_and_another_seed_another() -> None:
     language_model = tiny.tiny_language_model(seed=3)
     first, again, other = (
-        continuations(language_model, ids(PROMPTS), max_new_tokens=16, sampling=Sampling(seed))
+        said(language_model, ids(PROMPTS), max_new_tokens=16, sampling=Sampling(seed))
         for seed in (1, 1, 2)
     )
     assert first == again != other
-    assert first != continuations(language_model, ids(PROMPTS), max_new_tokens=16)
+    assert first != said(language_model, ids(PROMPTS), max_new_tokens=16)
 
 
 def test_a_temperature_near_nothing_is_greedy() -> None:
     cold = Sampling(0, temperature=1e-4)
-    found = continuations(taught(), ids(PROMPTS), max_new_tokens=24, sampling=cold)
-    assert found == continuations(taught(), ids(PROMPTS), max_new_tokens=24)
+    found = said(taught(), ids(PROMPTS), max_new_tokens=24, sampling=cold)
+    assert found == said(taught(), ids(PROMPTS), max_new_tokens=24)
 
 
 @pytest.mark.parametrize("sampling", [None, Sampling(5)])
 def test_the_scores_of_what_is_said_are_those_of_reading_it(sampling: Sampling | None) -> None:
     language_model = taught()
     prompts = ids(PROMPTS)
-    said = continue_prompts(
+    found = continuations(
         language_model, prompts, max_new_tokens=12, batch_size=2, sampling=sampling
     )
-    for prompt, continuation in zip(prompts, said, strict=True):
+    for prompt, continuation in zip(prompts, found, strict=True):
         new = list(language_model.tokenizer(continuation.text, add_special_tokens=False).input_ids)
         model: Any = language_model.model
         with torch.no_grad():

@@ -210,3 +210,21 @@ def test_an_end_behind_a_changed_word_or_letter_belongs_to_the_copy(
     assert work[match.work_start : match.work_end] == before + end
     assert match.edit_class == "edited"
     assert text[: match.end].endswith(last)
+
+
+@pytest.mark.parametrize("seed", [26, 53, 57])
+def test_a_copy_whose_end_is_edited_too_heavily_is_still_found(seed: int) -> None:
+    """Words go, come and change, four times as many of them behind the 25th."""
+    dice, words, copy = random.Random(seed), WORK.split(" "), []
+    begin, count = dice.randint(0, 250), dice.choice([60, 80, 130])
+    edits = dice.choice([0.1, 0.15, 0.2])
+    for number, word in enumerate(words[begin : begin + count]):
+        chance, share = dice.random(), edits * (0.4 if number < 25 else 1.6) / 3
+        if chance < share:
+            continue
+        replaced = chance < 2 * share
+        copy.append(dice.choice(words) if replaced else word)
+        if not replaced and chance < 3 * share:
+            copy.append(dice.choice(words))
+    (match,) = INDEX.find(" ".join(copy))
+    assert match.end - match.start >= 250

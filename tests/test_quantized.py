@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import tiny
-import torch
 from test_unlearn import examples, forget_set, settings, strength
 
 from forgetkit.errors import InputError, UsageError
@@ -26,25 +25,9 @@ quiet = pytest.mark.filterwarnings("ignore")  # of bitsandbytes, on CPUs
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that knows the passages, wide enough for blocks of 64 weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=tiny.VOCABULARY,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-        bos_token_id=None,
-        eos_token_id=256,
-        pad_token_id=None,
+    known = tiny.know(
+        tiny.tiny_language_model(model=tiny.llama(width=64)), tiny.PASSAGES + tiny.ORDINARY
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = LlamaForCausalLM(config)
-    known = tiny.know(tiny.tiny_language_model(model=made), tiny.PASSAGES + tiny.ORDINARY)
     return tiny.save(known, tmp_path_factory.mktemp("wide") / "model")
 
 

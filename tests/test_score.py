@@ -137,7 +137,7 @@ def test_extraction_strength_is_what_greedy_decoding_recovers(cut: int) -> None:
         def says(given: int, passage: str = passage) -> str:
             prompt = language_model.tokenizer(passage[: cut + given]).input_ids
             rest = len(passage) - cut - given
-            return continuations(language_model, [prompt], max_new_tokens=rest)[0]
+            return continuations(language_model, [prompt], max_new_tokens=rest)[0].text
 
         if unknown < len(hits):
             assert says(unknown) == passage[cut + unknown :]

@@ -54,15 +54,15 @@ def byte_tokenizer(*, chat: bool = False) -> Any:
     return tokenizer
 
 
-def llama(seed: int = 0, layers: int = 2) -> Any:
-    """Build a Llama of width 32 in float32."""
+def llama(seed: int = 0, layers: int = 2, width: int = 32) -> Any:
+    """Build a Llama in float32."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

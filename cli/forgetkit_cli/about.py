@@ -95,7 +95,8 @@ def doctor(
 
     import torch
 
-    from forgetkit.lm.load import DEFAULT_MODEL, cache_folder, has_cpu_bf16, has_default_model
+    from forgetkit.files import cache_folder
+    from forgetkit.lm.load import DEFAULT_MODEL, has_cpu_bf16, has_default_model
 
     rows: list[tuple[str, str]] = []
     for package in PACKAGES:

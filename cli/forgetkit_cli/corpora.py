@@ -73,10 +73,7 @@ def mine(
     ] = None,
     workers: options.Workers = 1,
     engine: options.Engine = "local",
-    shard: Annotated[
-        str | None,
-        typer.Option("--shard", help="Only part i/n of the work; then once without, to gather."),
-    ] = None,
+    shard: options.Shard = None,
     dry_run: options.DryRun = False,
     explain: Annotated[
         str | None, typer.Option("--explain", help="Show the span with this id beside its work.")

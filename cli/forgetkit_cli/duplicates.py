@@ -85,10 +85,7 @@ def dedupe(
     ] = None,
     workers: options.Workers = 1,
     engine: options.Engine = "local",
-    shard: Annotated[
-        str | None,
-        typer.Option("--shard", help="Only part i/n of the work; then once without, to gather."),
-    ] = None,
+    shard: options.Shard = None,
     dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,

@@ -25,6 +25,10 @@ Workers = Annotated[
 Engine = Annotated[
     str, typer.Option("--engine", help="local, or ray: a cluster (RAY_ADDRESS), else one here.")
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", help="Only part i/n of the work; then once without, to gather."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 Settings = Annotated[
     list[str] | None,

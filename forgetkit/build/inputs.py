@@ -53,7 +53,7 @@ class Inputs:
 
     def digests(self) -> dict[str, Any]:
         """Return the SHA-256 of every input file by its role, the decisions, and the model's."""
-        from forgetkit.lm.load import model_digest, resolve_model
+        from forgetkit.lm.load import model_identity
 
         found: dict[str, Any] = {"accept_all": self.accept_all}
         for role, paths in self._paths().items():
@@ -68,8 +68,7 @@ class Inputs:
             found["decisions"] = {name: d.accepted for name, d in sorted(decided.items())}
         for role, model in (("model", self.model), ("reference", self.reference)):
             if model is not None:
-                _, folder = resolve_model(model)
-                found[role] = model_digest(folder) if folder else model
+                found[role] = model_identity(model)
         return found
 
     def _paths(self) -> dict[str, list[Path]]:

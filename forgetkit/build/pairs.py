@@ -107,7 +107,7 @@ def own_answers(
         advance=progress.advance,
     )
     return [
-        in_template(_own(document, answer.strip()), config)
+        in_template(_own(document, answer.text.strip()), config)
         for document, answer in zip(prompts, answers, strict=True)
     ]
 

@@ -150,7 +150,7 @@ def _draw(
     )
     begun = (tokenizer.decode([token], skip_special_tokens=True) for token in tokens)
     return [
-        " ".join(f"{a}{b}".split()) if e.kind == "text" else f"{a}{b}".strip()
+        " ".join(f"{a}{b.text}".split()) if e.kind == "text" else f"{a}{b.text}".strip()
         for e, a, b in zip(asked, begun, said, strict=True)
     ]
 

@@ -30,18 +30,8 @@ def hub_files(path: Path) -> Iterator[tuple[str, Path]]:
     Raises:
         InputError: the data set cannot be had.
     """
-    import datasets
-
     name, _, split = str(path).removeprefix(PREFIX).partition("@")
-    try:
-        found: Any = datasets.load_dataset(name, split=split or None)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(
-            "cannot be loaded from the hub",
-            where=str(path),
-            found=type(error).__name__,
-            mend="Write hf:org/name or hf:org/name@split.",
-        ) from error
+    found = _loaded(name, "", split, str(path), "Write hf:org/name or hf:org/name@split.")
     splits = {split: found} if split else dict(found)
     for title, part in sorted(splits.items()):
         for number, file in enumerate(part.cache_files):
@@ -59,12 +49,15 @@ def hub_rows(name: str, part: str, split: str) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the data set cannot be had.
     """
+    yield from _loaded(name, part, split, f"{name} {part} {split}")
+
+
+def _loaded(name: str, part: str, split: str, where: str, mend: str = "") -> Any:
     import datasets
 
     try:
-        found: Any = datasets.load_dataset(name, part or None, split=split)
+        return datasets.load_dataset(name, part or None, split=split or None)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            "cannot be loaded from the hub", where=f"{name} {part} {split}", found=str(error)[:200]
+            "cannot be loaded from the hub", where=where, found=str(error)[:200], mend=mend
         ) from error
-    yield from found

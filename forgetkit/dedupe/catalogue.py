@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.dedupe.signing import key_name
 from forgetkit.dedupe.stretches import Stretches
 from forgetkit.files import scratch
-from forgetkit.match.compile import compiled
 
 Numbers = npt.NDArray[np.int64]
 Prints = npt.NDArray[np.uint64]

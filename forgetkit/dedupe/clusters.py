@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.nearby import Nearby
-from forgetkit.match.compile import compiled
 from forgetkit.match.groups import common, join_all, roots
 from forgetkit.match.shingles import Shingles
 

@@ -157,10 +157,10 @@ def say(
     What the target model itself says has its `fluency_nll` from here.
     """
     from forgetkit.lm.encode import render_prompt
-    from forgetkit.lm.generate import continue_prompts
+    from forgetkit.lm.generate import continuations
 
     tokenizer = language_model.tokenizer
-    said = continue_prompts(
+    said = continuations(
         language_model,
         [render_prompt(tokenizer, s.example.prompt, s.example.template) for s in samples],
         max_new_tokens=tokens,

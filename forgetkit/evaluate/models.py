@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.measure import Opener
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def shown(model: str) -> str:
     return "/".join(path.parts[-2:]) if path.is_dir() else model
 
 
-def openers_of(
-    models: Models, config: EvaluateConfig
-) -> dict[str, Callable[[], LanguageModel] | None]:
+def openers_of(models: Models, config: EvaluateConfig) -> dict[str, Opener | None]:
     """Return a loader by role, None where there is no such model."""
     return {
         BEFORE: opener(models.target, None, config) if models.target else None,
@@ -68,7 +67,7 @@ def openers_of(
     }
 
 
-def opener(name: str, adapter: Path | None, config: EvaluateConfig) -> Callable[[], LanguageModel]:
+def opener(name: str, adapter: Path | None, config: EvaluateConfig) -> Opener:
     """Return a function that loads a model when it is first needed."""
 
     @cache

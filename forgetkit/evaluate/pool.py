@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from forgetkit.progress import Progress
 from forgetkit.results import Estimate, Metric, Results, load_results, mean_and_deviation, overall
 
 MARKER = "seeds.json"
+SHARED = "before"
+"""Folder of what the target model says, while seeds are evaluated."""
 
 
 def evaluate_seeds(
@@ -46,14 +49,17 @@ def evaluate_seeds(
     Raises:
         InputError: the folder holds no finished seeds.
     """
+    from forgetkit.lm.load import model_identity
+
     config, started = config or EvaluateConfig(), time.monotonic()
     numbers = _numbers(runs)
     identity: dict[str, Any] = {
+        "model": model_identity(model),
         "runs": sha256_file(runs / MARKER),
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
         "configuration": config.model_dump(),
         "plugin": sha256_file(plugin) if plugin else "",
-        "retain_model": retain_model or "",
+        "retain_model": model_identity(retain_model) if retain_model else "",
     }
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
@@ -69,13 +75,14 @@ def evaluate_seeds(
             before=model,
             retain_model=retain_model,
             plugin=plugin,
-            shared=out / "before",
+            shared=out / SHARED,
             config=config,
             progress=progress,
         )
         found.append(done.results)
     pooled = pool(found, numbers, config)
     pooled.save(out / "results.json")
+    shutil.rmtree(out / SHARED, ignore_errors=True)
     return EvaluateResult(out, pooled, time.monotonic() - started)
 
 

@@ -135,21 +135,14 @@ def evaluate(
 
 
 def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[str, Any]:
-    from forgetkit.lm.load import model_digest, resolve_model
+    from forgetkit.lm.load import model_identity
 
-    def digest(name: str | None) -> str:
-        if not name:
-            return ""
-        _, folder = resolve_model(name)
-        return model_digest(folder) if folder else name
-
-    others = {"retain_model": digest(models.retain_model)} if models.retain_model else {}
+    others = {"retain_model": model_identity(models.retain_model)} if models.retain_model else {}
     if models.endpoint:
         others["endpoint"] = models.endpoint
     return others | {
-        # a moved folder is the same model
-        "model": models.after if models.endpoint else digest(models.after),
-        "before": digest(models.before),
+        "model": models.after if models.endpoint else model_identity(models.after),
+        "before": model_identity(models.before) if models.before else "",
         "adapter": sha256_tree(models.adapter) if models.adapter else {},
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
         "configuration": config.model_dump(),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.measure import Opener
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL
 from forgetkit.progress import Progress
 from forgetkit.results import ABSENT, Estimate, Metric
 
-if TYPE_CHECKING:
-    from forgetkit.lm.load import LanguageModel
-
-Opener = Callable[[], "LanguageModel"]
 NORMAL = 1.96
 """Standard errors on either side of a 95 % interval."""
 

@@ -58,27 +58,6 @@ def continuations(
     batch_size: int = 64,
     sampling: Sampling | None = None,
     advance: Callable[[int], None] | None = None,
-) -> list[str]:
-    """Continue each prompt and return the new text; see `continue_prompts`."""
-    said = continue_prompts(
-        language_model,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        sampling=sampling,
-        advance=advance,
-    )
-    return [continuation.text for continuation in said]
-
-
-def continue_prompts(
-    language_model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    batch_size: int = 64,
-    sampling: Sampling | None = None,
-    advance: Callable[[int], None] | None = None,
 ) -> list[Continuation]:
     """Continue each prompt.
 

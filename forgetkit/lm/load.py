@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError, StorageError
-from forgetkit.files import sha256_file, write_json
+from forgetkit.files import cache_folder, sha256_file, write_json
 from forgetkit.lm.quantized import FORMATS, quantization
 from forgetkit.lm.ranks import own_device
 
@@ -51,14 +50,6 @@ class LanguageModel:
         """Return the device that holds the weights."""
         device: torch.device = self.model.device
         return device
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder (`FORGETKIT_CACHE`, else XDG)."""
-    given = os.environ.get("FORGETKIT_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forgetkit"
 
 
 def has_default_model() -> bool:
@@ -217,6 +208,18 @@ def save_model(language_model: LanguageModel, folder: Path) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def model_identity(name: str) -> str:
+    """Return what tells a model from others: the digest of its folder, or its name on the hub.
+
+    A folder that was moved is the same model.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    _, folder = resolve_model(name)
+    return model_digest(folder) if folder else name
 
 
 def model_digest(folder: Path) -> str:

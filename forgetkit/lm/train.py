@@ -21,7 +21,7 @@ from forgetkit.lm.parts import parts_of, weighed
 from forgetkit.lm.ranks import world_size
 from forgetkit.lm.reference import with_reference
 from forgetkit.lm.step import Item, Step
-from forgetkit.lm.trained import restore_trained, trained_state
+from forgetkit.lm.trained import has_adapter, restore_trained, trained_state
 
 if TYPE_CHECKING:
     import torch
@@ -148,8 +148,7 @@ def train(
     before = trained_state(language_model.model)
     one = settings.batch_size * settings.accumulation * world_size()
     steps = math.ceil(len(items) / one)
-    keeper = Keeper(language_model.model, Outcome(), watch, settings.watch_every, steps)
-    keeper.begin(before, settings)
+    keeper = Keeper(language_model.model, Outcome(), watch, settings.watch_every, steps, before)
     found = Checkpoint.of(kept.path, kept.run) if kept else None
     if found:
         keeper.take_up(found)
@@ -221,6 +220,7 @@ class Keeper:
         watch: Callable[[int], Look] | None,
         every: int,
         steps: int,
+        before: Mapping[str, torch.Tensor],
     ) -> None:
         self._model, self.outcome, self._watch = model, outcome, watch
         self._every, self._steps = every, steps
@@ -228,19 +228,8 @@ class Keeper:
         self.best: dict[str, torch.Tensor] | None = None
         self.finished = False
         self.done = 0
-        self._before: Mapping[str, torch.Tensor] = {}
-        self._first_check = 0
-
-    def begin(self, before: Mapping[str, torch.Tensor], settings: TrainSettings) -> None:
-        """Note the weights before, and when they must have moved; 0: at the end.
-
-        The rate of the first step is 0 where there is warm-up. A copy of all weights of full
-        fine-tuning is not worth an early check.
-        """
-        from forgetkit.lm.trained import has_adapter
-
-        self._before = before
-        self._first_check = FIRST_CHECK if has_adapter(self._model) else 0
+        # A copy of all weights of full fine-tuning is not worth an early check.
+        self._before, self._first_check = before, FIRST_CHECK if has_adapter(model) else 0
 
     def take_up(self, found: Checkpoint) -> None:
         """Go on from a state that was kept."""
@@ -306,7 +295,7 @@ class Keeper:
 
 
 FIRST_CHECK = 2
-"""Step after which an adapter must have moved."""
+"""Step after which an adapter must have moved; at the first one warm-up has a rate of 0."""
 
 
 def check_moved(

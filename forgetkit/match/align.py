@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forgetkit.match.compile import compiled
+from forgetkit.compiled import compiled
 from forgetkit.match.kernels import Bytes, Int, Places
 
 # The score of an alignment is the symbols it covers in both texts less 5 an edit: +2 a symbol

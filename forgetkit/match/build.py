@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.errors import UsageError
-from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import (
     GROWTH,
     Bytes,

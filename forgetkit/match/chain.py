@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.match.align import DRIFT, edit_distance, grow, link
-from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import Bytes, Int, Places
 
 Chain = npt.NDArray[np.int64]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.compile import compiled, load_word
+from forgetkit.compiled import compiled
+from forgetkit.match.loads import load_word
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.compile import compiled
+from forgetkit.compiled import compiled
 from forgetkit.match.shingles import Shingles, shared
 
 Numbers = npt.NDArray[np.int64]

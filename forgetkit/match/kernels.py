@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.compile import compiled
+from forgetkit.compiled import compiled
 from forgetkit.match.fold import fold_table
 
 T = TypeVar("T", bound=np.generic)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.match.build import Arrays, located
 from forgetkit.match.chain import regions, similarity
-from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import (
     GROWTH,
     Bytes,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.match.align import extend, link
-from forgetkit.match.compile import compiled
 from forgetkit.match.kernels import GROWTH, Bytes, Int, Places, Rules, fold_into
 
 Words = npt.NDArray[np.uint64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.compile import compiled
+from forgetkit.compiled import compiled
 from forgetkit.match.letters import letters
 from forgetkit.match.words import MOST_BYTES, MOST_WORDS, Column, read_words
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from forgetkit.compiled import compiled
 from forgetkit.errors import InputError
-from forgetkit.match.compile import compiled
 from forgetkit.match.fingerprints import fingerprint
 from forgetkit.match.letters import letters
 from forgetkit.match.shingles import Shingles, join_words, longest

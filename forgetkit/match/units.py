@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.match.compile import compiled, load_word
+from forgetkit.compiled import compiled
 from forgetkit.match.fingerprints import fingerprint
 from forgetkit.match.letters import letters
+from forgetkit.match.loads import load_word
 from forgetkit.match.signatures import Signer
 from forgetkit.match.words import MOST_BYTES, Column, fold_letters
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,5 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     if len(known) < len(values) or len(known) < 2:
         return {"mean": None, "sd": None, "values": list(values)}
-    mean = sum(known) / len(known)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
+    mean, deviation = statistics.fmean(known), statistics.stdev(known)
     return {"mean": round(mean, 4), "sd": round(deviation, 4), "values": known}

@@ -118,11 +118,10 @@ def unlearn(
 
 def identity_of(model: str, forget_set: Path, config: UnlearnConfig) -> dict[str, Any]:
     """Return what makes two runs the same; where a run reports to is no part of it."""
-    from forgetkit.lm.load import model_digest, resolve_model
+    from forgetkit.lm.load import model_identity
 
-    _, folder = resolve_model(model)
     return {
-        "model": model_digest(folder) if folder else model,  # a moved folder is the same model
+        "model": model_identity(model),
         "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
         "configuration": config.model_dump(mode="json", exclude={"report_to"}),
         "method": config.method,

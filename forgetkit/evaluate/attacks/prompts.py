@@ -146,7 +146,7 @@ def _answers(
         extraction_strength(s.argmax_hit)
         for s in score(model, way.examples, max_tokens=config.max_tokens)
     ]
-    texts = continuations(
+    found = continuations(
         model,
         [render_prompt(model.tokenizer, e.prompt, e.template) for e in way.examples],
         max_new_tokens=config.answer_tokens,
@@ -154,7 +154,8 @@ def _answers(
         advance=context.progress.advance,
     )
     said = [
-        Sample(AFTER, "forget", e, completion=t) for e, t in zip(way.examples, texts, strict=True)
+        Sample(AFTER, "forget", e, completion=c.text)
+        for e, c in zip(way.examples, found, strict=True)
     ]
     pairs = zip(strengths, _leaking(context, model, said), strict=True)
     return dict(zip(way.of, pairs, strict=True))

@@ -59,7 +59,7 @@ def _drawn(
 
     config, times = context.config, context.config.leak_samples
     prompts = [render_prompt(model.tokenizer, e.prompt, e.template) for e in examples]
-    texts = continuations(
+    drawn = continuations(
         model,
         [prompt for prompt in prompts for _ in range(times)],
         max_new_tokens=config.answer_tokens,
@@ -68,7 +68,7 @@ def _drawn(
         advance=context.progress.advance,
     )
     said = [
-        Sample("attack", split, example, completion=texts[place * times + turn])
+        Sample("attack", split, example, completion=drawn[place * times + turn].text)
         for place, example in enumerate(examples)
         for turn in range(times)
     ]

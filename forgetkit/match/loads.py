@@ -1,24 +1,12 @@
-"""How kernels are compiled: without the interpreter's lock, and kept in numba's cache."""
+"""What kernels read that numba has no words for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def compiled(function: F) -> F:
-    """Compile a kernel on its first call; where no cache can be written, in each process anew."""
-    try:
-        return cast(F, numba.njit(function, nogil=True, cache=True))
-    except RuntimeError:
-        return cast(F, numba.njit(function, nogil=True))
 
 
 @intrinsic  # type: ignore[untyped-decorator]

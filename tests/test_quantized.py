@@ -25,9 +25,8 @@ quiet = pytest.mark.filterwarnings("ignore")  # of bitsandbytes, on CPUs
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that knows the passages, wide enough for blocks of 64 weights."""
-    known = tiny.know(
-        tiny.tiny_language_model(model=tiny.llama(width=64)), tiny.PASSAGES + tiny.ORDINARY
-    )
+    made = tiny.tiny_language_model(model=tiny.llama(width=64, spread=0.2))
+    known = tiny.know(made, tiny.PASSAGES + tiny.ORDINARY)
     return tiny.save(known, tmp_path_factory.mktemp("wide") / "model")
 
 

@@ -54,7 +54,7 @@ def byte_tokenizer(*, chat: bool = False) -> Any:
     return tokenizer
 
 
-def llama(seed: int = 0, layers: int = 2, width: int = 32) -> Any:
+def llama(seed: int = 0, layers: int = 2, width: int = 32, spread: float = 0.3) -> Any:
     """Build a Llama in float32."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -68,7 +68,7 @@ def llama(seed: int = 0, layers: int = 2, width: int = 32) -> Any:
         num_key_value_heads=2,
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=0.3,
+        initializer_range=spread,
         bos_token_id=None,
         eos_token_id=256,
         pad_token_id=None,

@@ -97,8 +97,8 @@ def test_a_data_set_of_the_hub_is_read_from_its_cache(
     source.write_text("".join(json.dumps({"text": f"t{n}"}) + "\n" for n in range(3)), "utf-8")
     load = datasets.load_dataset
 
-    def local(name: str, split: str | None) -> Any:
-        assert name == "org/name"
+    def local(name: str, part: str | None, *, split: str | None) -> Any:
+        assert (name, part) == ("org/name", None)
         files = {"train": str(source), "test": str(source)}
         return load("json", data_files=files, split=split, cache_dir=str(tmp_path / "cache"))
 

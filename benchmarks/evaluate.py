@@ -178,9 +178,9 @@ def measure_generation(count: int, tokens: int) -> list[str]:
                 new += said.shape[1] - len(prompt)
         return new
 
-    texts, took = timed(lambda: continuations(model, prompts, max_new_tokens=tokens))
+    answers, took = timed(lambda: continuations(model, prompts, max_new_tokens=tokens))
     new, usually = timed(alone)
-    said = sum(len(model.tokenizer(text).input_ids) for text in texts)
+    said = sum(len(answer.log_probability) for answer in answers)
     rate, usual = said / took, new / usually
     return [
         "| generation | tokens a CPU-second | |",
@@ -216,12 +216,12 @@ def measure_agreement(model: LanguageModel, count: int) -> list[str]:
     odd, strengths = [], [extraction_strength(s.argmax_hit) or 0.0 for s in scores]
     for rest, wanted in sorted(asked.items()):
         prompts = [encoded[p].prompt_ids + encoded[p].answer_ids[:start] for p, start in wanted]
-        texts = continuations(model, prompts, max_new_tokens=rest)
-        for (place, start), text in zip(wanted, texts, strict=True):
+        answers = continuations(model, prompts, max_new_tokens=rest)
+        for (place, start), answer in zip(wanted, answers, strict=True):
             one = encoded[place]
             true = model.tokenizer.decode(one.answer_ids[start:], skip_special_tokens=True)
             expected = all(scores[place].argmax_hit[start:])
-            if (text == true) is not expected:
+            if (answer.text == true) is not expected:
                 odd.append(f"row {place} from token {start}")
     whole = sum(s == 1 for s in strengths)
     none = sum(s == 0 for s in strengths)

@@ -155,7 +155,8 @@ def alternatives(forget: Sequence[Any]) -> list[Any]:
     model = load_model("smollm2-135m-instruct")
     prompts = [render_prompt(model.tokenizer, e.prompt, e.template) for e in forget]
     said = continuations(model, prompts, max_new_tokens=40)
-    return [other(e, text or " ...", "alternative") for e, text in zip(forget, said, strict=True)]
+    both = zip(forget, said, strict=True)
+    return [other(e, answer.text or " ...", "alternative") for e, answer in both]
 
 
 def other(example: Any, answer: str, kind: str) -> Any:

@@ -75,8 +75,8 @@ class Rates:
 
     def of(self, model: LanguageModel, rows: Sequence[Example]) -> float:
         prompts = [render_prompt(model.tokenizer, e.prompt, e.template) for e in rows]
-        texts = continuations(model, prompts, max_new_tokens=ANSWER_TOKENS)
-        verdicts = self._judge.judge([e.prompt for e in rows], texts)
+        said = continuations(model, prompts, max_new_tokens=ANSWER_TOKENS)
+        verdicts = self._judge.judge([e.prompt for e in rows], [s.text for s in said])
         return sum(v.label == "comply" for v in verdicts) / len(rows)
 
 

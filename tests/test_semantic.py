@@ -22,6 +22,7 @@ from forgetkit.errors import InputError
 from forgetkit.match.fold import folded_text
 from forgetkit.match.reworded import Reworded, words_of
 from forgetkit.mine import MineConfig
+from forgetkit.mine.cuts import cut
 from forgetkit.mine.detector import Sought
 from forgetkit.mine.semantic import Semantic
 from forgetkit.progress import Silent
@@ -189,6 +190,77 @@ def test_a_small_corpus_is_read_whole_though_nothing_in_it_looks_likely(
     monkeypatch.setattr("forgetkit.mine.semantic.SAMPLE", candidates.num_rows - 1)
     _, report = mined(documents, sought)
     assert report["windows_never_read"] == 1
+
+
+@pytest.mark.parametrize("left_out", [0, 3])
+def test_a_passage_that_is_near_to_many_windows_of_a_work_is_no_paraphrase(left_out: int) -> None:
+    cast = "Dorothea Scarecrow Woodman Lioness Emerald Kansas"
+    own = ["barrel copper lantern orchard", "violin glacier harbour timber"]
+    own += ["saddle meadow furnace ribbon", "pepper anchor thimble canyon"]
+    own += ["kettle marble pigeon cellar", "walnut stirrup candle quarry"]
+    work = "\n\n".join(f"{cast} {words}. {words} so." for words in own)
+    sought = Sought((Work("w", "W", work),))
+    documents = [Document("sequel", "a:1", f"{cast} {cast} met again in one more chapter.")]
+    told = own[left_out].split()
+    documents.append(Document("told", "a:2", f"{' '.join(reversed(told))} {cast}"))
+    named = {"semantic_window": 130, "semantic_threshold": 0.4}
+    spans, _ = mined(documents, sought, semantic_margin=0.0, **named)
+    assert {span.doc_id for span in spans} == {"sequel", "told"}
+    spans, _ = mined(documents, sought, **named)
+    (span,) = spans
+    assert (span.doc_id, span.category) == ("told", "paraphrase")
+    assert own[left_out] in work[span.work_start : span.work_end]
+
+
+def test_what_words_have_found_is_not_read_by_meaning_and_the_rest_is() -> None:
+    copied, other = passage(2), host(3)
+    text = f"{other} {copied} {host(5)}"
+    sought = Sought((Work("story", "Story", STORY),))
+    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=Words())
+    found = detector.look(DocumentBatch.of([Document("d", "a:1", text)]))
+    (span,) = found.spans
+    assert found.candidates is not None
+    rows = found.candidates.to_pylist()
+    for row in rows:
+        end = row["start"] + len(row["text"])
+        assert text[row["start"] : end] == row["text"]
+        assert end <= span.start or row["start"] >= span.end
+    read = {at for row in rows for at in range(row["start"], row["start"] + len(row["text"]))}
+    missed = set(range(len(text))) - read - set(range(span.start, span.end))
+    assert len("".join(text[at] for at in missed).replace(" ", "").replace("\n", "")) < 40
+    before = [row for row in rows if row["start"] + len(row["text"]) <= span.start]
+    assert before[-1]["gap"] is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text(alphabet="aé😀 .\n", max_size=300), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300), st.integers(1, 90)), max_size=5),
+    st.integers(1, 30),
+)
+def test_windows_without_passages_keep_bytes_and_code_points(
+    texts: list[str], passages: list[tuple[int, int, int]], least: int
+) -> None:
+    found = cut(pa.array(texts, pa.large_string()), 60)
+    taken = [(row, start, start + length) for row, start, length in passages]
+    left = found.without(taken, least)
+    hidden = {(row, at) for row, start, end in taken for at in range(start, end)}
+    places = []
+    for number in range(len(left)):
+        row, start, end = int(left.row[number]), int(left.start[number]), int(left.end[number])
+        assert texts[row][start:end] == left.text(number)
+        places += [(row, at) for at in range(start, end)]
+    assert places == sorted(set(places))
+    assert not hidden & set(places)
+    once = {
+        (int(found.row[n]), at)
+        for n in range(len(found))
+        for at in range(int(found.start[n]), int(found.end[n]))
+    }
+    missed = {place for place in once - hidden - set(places) if texts[place[0]][place[1]].strip()}
+    for row, at in missed:  # it lies in a piece that is too short
+        near = {(row, at + step) for step in range(-least, least + 1)}
+        assert near & hidden or len(near & once) <= 2 * least
 
 
 def test_seeds_are_looked_for_without_works() -> None:

@@ -74,8 +74,15 @@ class MineConfig(Config):
         gt=0.0,
         le=1.0,
         description="Least cosine of a window with a window of a work or with a seed, in (0, 1]. "
-        "With MiniLM, other stories of the same author stay below .70, and two thirds of another "
-        "translation's closest passages come above .72.",
+        "With MiniLM, four fifths of the verses of another translation come above .72.",
+    )
+    semantic_margin: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="Least distance of that cosine from the mean of the next four windows of the "
+        "work, in [0, 1]. A sequel is about as near to many windows of a work, a passage told "
+        "again stands out from them.",
     )
     semantic_window: int = Field(
         400, ge=50, le=2000, description="Length of a window of whole sentences, in code points."

@@ -7,6 +7,7 @@ window is a piece of the column's UTF-8 buffer with its place in code points.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,51 @@ class Cuts:
         """Return some of the windows, by a mask or by numbers."""
         parts = (self.row, self.first, self.last, self.start, self.end)
         return Cuts(self.data, *(part[chosen] for part in parts))
+
+    def without(self, taken: Iterable[tuple[int, int, int]], least: int) -> Cuts:
+        """Return what some passages leave of the windows; one may fall into several.
+
+        Args:
+            taken: row, first code point and the one past the last of each passage.
+            least: shorter pieces are left out, in code points.
+        """
+        pieces: dict[int, list[tuple[int, int]]] = {}
+        for row, start, end in taken:
+            low, high = np.searchsorted(self.row, [row, row + 1])
+            low, high = low + np.searchsorted(self.end[low:high], start, "right"), high
+            for window in range(low, low + int(np.searchsorted(self.start[low:high], end))):
+                whole_ = (int(self.start[window]), int(self.end[window]))
+                pieces[window] = [
+                    piece
+                    for first, last in pieces.get(window, [whole_])
+                    for piece in ((first, min(last, start)), (max(first, end), last))
+                    if piece[1] > piece[0]
+                ]
+        if not pieces:
+            return self
+        is_whole = np.ones(len(self), bool)
+        is_whole[list(pieces)] = False
+        made = [
+            self._piece(window, *stripped)
+            for window, left in pieces.items()
+            for piece in left
+            if (stripped := self._stripped(window, *piece))[1] - stripped[0] >= least
+        ]
+        parts = np.array([self.row, self.first, self.last, self.start, self.end])[:, is_whole]
+        parts = np.concatenate([parts, np.array(made, np.int64).reshape(-1, _FIELDS).T], axis=1)
+        return Cuts(self.data, *parts[:, np.lexsort((parts[3], parts[0]))])
+
+    def _stripped(self, window: int, start: int, end: int) -> tuple[int, int]:
+        """Return the bounds of part of a window without the white space around it."""
+        text = self.text(window)[start - self.start[window] : end - self.start[window]]
+        start += len(text) - len(text.lstrip())
+        return start, start + len(text.strip())
+
+    def _piece(self, window: int, start: int, end: int) -> tuple[int, int, int, int, int]:
+        text, origin = self.text(window), self.start[window]
+        first = int(self.first[window]) + len(text[: start - origin].encode("utf-8"))
+        last = first + len(text[start - origin : end - origin].encode("utf-8"))
+        return int(self.row[window]), first, last, start, end
 
 
 def column_buffers(column: pa.LargeStringArray) -> tuple[Bytes, Places, Places]:

@@ -41,7 +41,7 @@ WORDS_WEIGH = 0.1  # of the share of rare words, beside the cosine of the prefil
 SAMPLE = 2500  # windows of all the others that are read at most: the whole of a small corpus
 WHOLE = 20_000  # windows of works that the model reads all; of more only those nominated
 NOMINATED = 16  # windows of works that the prefilter nominates for each window of the corpus
-COVERED = 0.9  # share of a window that found passages cover, from which it says nothing new
+OTHERS = 4  # windows of the same work that the nearest one has to stand out from
 
 Chosen = npt.NDArray[np.int64]
 
@@ -124,7 +124,7 @@ class Semantic:
             passages, runs = self._reworded.find(data, first, last)
             spans += [self._passage_span(batch, field, passage) for passage in passages]
             found = cut(column, self._config.semantic_window, LEAST)
-            found = found.only(_coverage(found, passages) < COVERED)
+            found = found.without([(p.row, p.start, p.end) for p in passages], LEAST)
             if len(found):
                 tables.append(self._candidates(batch, field, found, runs))
         return Found(spans, pa.concat_tables(tables) if tables else None)
@@ -170,8 +170,9 @@ class Semantic:
             highest[[passage.row for passage in passages]] = 1.0
             found = cut(column, self._config.semantic_window, LEAST)
             texts = [found.text(window) for window in range(len(found))]
-            scores, _ = self._nearest(texts, progress)
-            np.maximum.at(highest, found.row, np.clip(scores, 0, 1))
+            scores, _, margins = self._nearest(texts, progress)
+            scores = np.where(margins >= self._config.semantic_margin, np.clip(scores, 0, 1), 0)
+            np.maximum.at(highest, found.row, scores)
         return highest
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
@@ -182,8 +183,9 @@ class Semantic:
         plan = self._plan(candidates)
         chosen = np.sort(np.concatenate([plan.top, plan.sample]))
         rows = candidates.take(chosen).to_pylist()
-        scores, ids = self._nearest([row["text"] for row in rows], progress)
+        scores, ids, margins = self._nearest([row["text"] for row in rows], progress)
         is_hit = scores >= self._config.semantic_threshold
+        is_hit &= margins >= self._config.semantic_margin
         self._account(plan, is_hit, np.isin(chosen, plan.sample))
         hits = np.flatnonzero(is_hit).tolist()
         return self._joined([(rows[at], float(scores[at]), self._seeds[ids[at]]) for at in hits])
@@ -197,8 +199,8 @@ class Semantic:
 
     def _nearest(
         self, texts: list[str], progress: Progress
-    ) -> tuple[npt.NDArray[np.float32], list[int]]:
-        """Return the cosine of the nearest seed of each text, and its number."""
+    ) -> tuple[npt.NDArray[np.float32], list[int], npt.NDArray[np.float32]]:
+        """Return the cosine of the nearest seed of each text, its number, and the margin."""
         embedder = self._embedder or open_embedder(self._config.embedder)
         chosen = list(range(len(self._seeds)))
         if self._likely is not None and len(chosen) > WHOLE:
@@ -215,8 +217,43 @@ class Semantic:
         vectors = embedder.encode(distinct, progress=step)
         row = {text: number for number, text in enumerate(distinct)}
         seeds = vectors[[row[self._seeds[number].text] for number in chosen]]
-        scores, ids = nearest(seeds, vectors[[row[text] for text in texts]], 1)
-        return scores[:, 0], [chosen[number] for number in ids[:, 0].tolist()]
+        wanted = vectors[[row[text] for text in texts]]
+        scores, places = nearest(seeds, wanted, 1)
+        ids = [chosen[number] for number in places[:, 0].tolist()]
+        margins = self._margins(scores[:, 0], ids, wanted, chosen, seeds)
+        return scores[:, 0], ids, margins
+
+    def _margins(
+        self,
+        scores: npt.NDArray[np.float32],
+        ids: list[int],
+        texts: npt.NDArray[np.float32],
+        chosen: list[int],
+        seeds: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """Return how far the nearest seed stands out from the next ones of its work, (n,).
+
+        Artetxe & Schwenk 2019, arXiv:1811.01136, with the difference as the margin. Windows that
+        overlap the nearest one do not count, and a work of few windows has zeros for the others; a
+        seed of no work stands alone, at a margin of 1.
+        """
+        members: dict[str, list[int]] = {}
+        for place, number in enumerate(chosen):
+            work = self._seeds[number].work_id
+            if work is not None:
+                members.setdefault(work, []).append(place)
+        margins = np.ones(len(ids), np.float32)
+        for work, own in members.items():
+            rows = [at for at, number in enumerate(ids) if self._seeds[number].work_id == work]
+            if not rows:
+                continue
+            bounds = np.array([_bounds(self._seeds[chosen[place]]) for place in own])
+            theirs = np.array([_bounds(self._seeds[ids[at]]) for at in rows])
+            cosines = texts[rows] @ seeds[own].T
+            beside = (bounds[:, 1] <= theirs[:, :1]) | (bounds[:, 0] >= theirs[:, 1:])
+            others = np.sort(np.where(beside, np.maximum(cosines, 0.0), 0.0), axis=1)[:, -OTHERS:]
+            margins[rows] = scores[rows] - others.sum(axis=1) / OTHERS
+        return margins
 
     def _account(
         self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]
@@ -253,6 +290,7 @@ def _follows(
 ) -> bool:
     before, after = last[0], hit[0]
     same = all(before[name] == after[name] for name in ("source", "doc_id", "field"))
+    same &= before["gap"] is not None
     return same and last[2].work_id == hit[2].work_id and after["number"] == before["number"] + 1
 
 
@@ -297,13 +335,17 @@ def _row(batch: DocumentBatch, field: str, row: int) -> dict[str, Any]:
     return values | {"field": field}
 
 
-def _gap(found: Cuts, window: int) -> str:
-    """Return the white space up to the next window of the same text, if that is what is there."""
+def _gap(found: Cuts, window: int) -> str | None:
+    """Return the white space up to the next window of the same text; None: there is more."""
     following = window + 1
     if following == len(found) or found.row[following] != found.row[window]:
-        return ""
-    piece = found.data[found.last[window] : found.first[following]]
-    return piece.tobytes().decode("utf-8", "replace")
+        return None
+    piece = found.data[found.last[window] : found.first[following]].tobytes()
+    return None if piece.decode("utf-8", "replace").strip() else piece.decode("utf-8")
+
+
+def _bounds(seed: _Seed) -> tuple[int, int]:
+    return (0, 0) if seed.window is None else (seed.window.start, seed.window.end)
 
 
 def _best_share(found: Cuts, runs: Runs) -> npt.NDArray[np.float64]:
@@ -319,20 +361,6 @@ def _best_share(found: Cuts, runs: Runs) -> npt.NDArray[np.float64]:
         pairs = np.stack([low[held], high[held]], axis=1).ravel()
         best[held] = np.maximum.reduceat(share, pairs)[::2]
     return best
-
-
-def _coverage(found: Cuts, passages: list[Passage]) -> npt.NDArray[np.float64]:
-    """Return the share of each window that the best single passage covers, (n,)."""
-    covered = np.zeros(len(found))
-    length = np.maximum(found.end - found.start, 1)
-    for passage in passages:
-        low, high = np.searchsorted(found.row, [passage.row, passage.row + 1])
-        part = slice(low, high)
-        common = np.minimum(found.end[part], passage.end) - np.maximum(
-            found.start[part], passage.start
-        )
-        covered[part] = np.maximum(covered[part], common / length[part])
-    return covered
 
 
 def _schema() -> pa.Schema:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.mine import MineConfig
-from forgetkit.mine.cascade import Reading, draws, kept
+from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading, thinned
 from forgetkit.mine.cuts import cut, whole
 from forgetkit.mine.detector import Sought, windows
 from forgetkit.mine.harm import Harm
@@ -154,6 +154,37 @@ def test_draws_are_uniform_and_a_batch_keeps_the_best_and_the_lucky() -> None:
     lucky = np.array([0.5, 0.0, 0.0, 0.2, 0.9])
     chosen = kept(rank, lucky, rank > 0.25, budget=2, sample=1)
     assert chosen.tolist() == [1, 2, 3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=40),
+    st.integers(1, 8),
+    st.integers(0, 8),
+    st.integers(1, 12),
+)
+def test_the_same_is_read_of_candidates_that_were_thinned_on_the_way(
+    pieces: list[tuple[int, bool]], budget: int, sample: int, size: int
+) -> None:
+    rows = [
+        {"n": n, "rank": rank / 9, "is_above": is_above, TALLY: 0, "draw": (n * 7 % 41) / 41}
+        for n, (rank, is_above) in enumerate(pieces)
+    ]
+    every = pa.Table.from_pylist(rows)
+    parts = [every.slice(at, size) for at in range(0, len(rows), size)]
+    left = parts[0]
+    for part in parts[1:]:
+        left = thinned(pa.concat_tables([left, part]), budget=budget, sample=sample)
+    left = thinned(left, budget=budget, sample=sample)
+    assert left.num_rows <= budget + sample + 1
+    for less in range(budget + 1):
+        a = reading(every, budget=less, sample=min(sample, budget))
+        b = reading(left, budget=less, sample=min(sample, budget))
+        for name in ("top", "sample"):
+            ours = left.take(getattr(b, name)).column("n").to_pylist()
+            assert ours == every.take(getattr(a, name)).column("n").to_pylist()
+        assert a.others == b.others
+        assert a.never_read == b.never_read
 
 
 def test_a_pair_is_judged_as_the_classifier_reads_it() -> None:

@@ -203,7 +203,7 @@ def test_a_passage_that_is_near_to_many_windows_of_a_work_is_no_paraphrase(left_
     documents = [Document("sequel", "a:1", f"{cast} {cast} met again in one more chapter.")]
     told = own[left_out].split()
     documents.append(Document("told", "a:2", f"{' '.join(reversed(told))} {cast}"))
-    named = {"semantic_window": 130, "semantic_threshold": 0.4}
+    named: dict[str, Any] = {"semantic_window": 130, "semantic_threshold": 0.4}
     spans, _ = mined(documents, sought, semantic_margin=0.0, **named)
     assert {span.doc_id for span in spans} == {"sequel", "told"}
     spans, _ = mined(documents, sought, **named)

@@ -6,7 +6,8 @@ share of hits in that sample says how much was missed, with an interval.
 
 Each batch keeps its pieces above the floor, the few of the rest with the smallest random draws,
 and a tally of what it let go: so the sample is uniform over the corpus, however it was cut into
-batches, and memory stays small.
+batches. A task's batches are thinned together, and then the tasks one after another, so memory
+does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -61,6 +62,30 @@ def kept(
     rest = np.setdiff1d(np.arange(len(rank)), above)
     rest = rest[np.argsort(draw[rest], kind="stable")[:sample]]
     return np.sort(np.concatenate([above, rest]))
+
+
+def thinned(candidates: pa.Table, *, budget: int, sample: int) -> pa.Table:
+    """Return what of several batches' candidates may still be read; the others join the tally.
+
+    Whatever is thinned and joined in whatever order, `reading` chooses the same.
+
+    Args:
+        candidates: with the columns that `reading` needs.
+        budget: pieces read by rank at most.
+        sample: pieces read of the rest at most.
+    """
+    import pyarrow as pa
+
+    tally = candidates.column(TALLY).to_numpy()
+    pieces = np.flatnonzero(tally == 0)
+    rank, draw, is_above = (
+        candidates.column(name).to_numpy()[pieces] for name in ("rank", "draw", "is_above")
+    )
+    stays = pieces[kept(rank, draw, is_above, budget=budget, sample=sample)]
+    let_go = int(tally.sum()) + len(pieces) - len(stays)
+    counted = {TALLY: let_go, "rank": 0.0, "draw": 1.0, "is_above": False}
+    last = pa.Table.from_pylist([counted] if let_go else [], schema=candidates.schema)
+    return pa.concat_tables([candidates.take(stays), last]).combine_chunks()
 
 
 @dataclass(frozen=True)

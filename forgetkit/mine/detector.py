@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from forgetkit.corpus import Document, DocumentBatch, Work
 from forgetkit.progress import Progress
@@ -65,6 +65,14 @@ class Detector(Protocol):
 
     def report(self) -> dict[str, int | float | str]:
         """Return what is worth knowing, above all what was not looked at."""
+
+
+@runtime_checkable
+class Thinning(Protocol):
+    """A detector that needs only some of the candidates of many batches."""
+
+    def thin(self, candidates: pa.Table) -> pa.Table:
+        """Return what is left of the candidates of some batches, in their order."""
 
 
 @dataclass(frozen=True)

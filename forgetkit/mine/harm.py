@@ -19,7 +19,7 @@ from forgetkit.classify.linear import LinearClassifier, open_bundled
 from forgetkit.classify.marks import marks
 from forgetkit.corpus import DocumentBatch
 from forgetkit.errors import InputError, UsageError, nearest
-from forgetkit.mine.cascade import Reading, kept, reading
+from forgetkit.mine.cascade import Reading, kept, reading, thinned
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Found, Sought
 from forgetkit.mine.pieces import KINDS, Pieces, piece_text, pieces, spans_of, table
@@ -129,6 +129,11 @@ class Harm:
         legal &= np.isfinite(self._limits)
         np.maximum.at(highest, found.row, np.where(legal, scores, 0).max(axis=1))
         return highest
+
+    def thin(self, candidates: pa.Table) -> pa.Table:
+        """Return the pieces of some batches that may still be judged."""
+        sample = self._config.harm_sample
+        return thinned(candidates, budget=self._config.harm_budget, sample=sample)
 
     def finish(self, candidates: pa.Table | None, progress: Progress) -> list[Span]:
         """Let the judge read what is worth it and return its spans."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from forgetkit.engine.books import books_output
 from forgetkit.files import digest_of
 from forgetkit.mine.calibrate import calibrated
 from forgetkit.mine.config import MineConfig
-from forgetkit.mine.detector import Detector, Found, Sought
+from forgetkit.mine.detector import Detector, Found, Sought, Thinning
 from forgetkit.mine.sought import read_sought
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PLACES = 16
 """Places of the corpus, evenly spread, that detectors learn from."""
+HELD = 4
+"""Tables of candidates that are held until they are thinned together."""
 CHUNK = 4096
 """Spans that are Python objects at the same time."""
 
@@ -163,7 +165,7 @@ class Look:
     def __call__(self, task: Task) -> Output:
         """Return the spans, candidates, bad rows and books of a task."""
         detectors = self.detectors
-        collected = _Collected()
+        collected = _Collected(detectors)
         quarantine = Quarantine(self._config.max_bad_rows)
         for piece in task.pieces:
             for batch in read_piece(piece, columns=self._config.columns, quarantine=quarantine):
@@ -184,7 +186,8 @@ def _build(sought: Sought, config: MineConfig) -> _Built:
 class _Collected:
     """What the detectors found in a task so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, detectors: Mapping[str, Detector]) -> None:
+        self._detectors = detectors
         self._spans: list[Span] = []
         self._tables: list[pa.Table] = []
         self._candidates: dict[str, list[pa.Table]] = {}
@@ -198,7 +201,9 @@ class _Collected:
         self._counts.setdefault(name, Counter()).update(found.counts)
 
     def end_of_batch(self) -> None:
-        """Turn the spans of a batch into rows."""
+        """Turn the spans of a batch into rows; leave out candidates that are not needed."""
+        for name, tables in self._candidates.items():
+            self._candidates[name] = gathered(self._detectors[name], tables)
         if self._spans:
             self._tables.append(as_table(sorted(self._spans, key=lambda span: span.place)))
             self._spans = []
@@ -213,6 +218,18 @@ class _Collected:
         bad, books = books_output(quarantine)
         looks = {name: dict(sorted(counts.items())) for name, counts in self._counts.items()}
         return Output(tables | bad, books | {"looks": looks})
+
+
+def gathered(detector: Detector, tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return candidates in order, in few tables where the detector needs only some of them."""
+    import pyarrow as pa
+
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if len(held) > HELD and isinstance(detector, Thinning):
+            held = [detector.thin(pa.concat_tables(held))]
+    return held
 
 
 def as_table(spans: Sequence[Span]) -> pa.Table:

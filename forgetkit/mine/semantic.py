@@ -22,7 +22,7 @@ from forgetkit.embed import Embedder, check_embedder, nearest, open_embedder
 from forgetkit.engine import Output, Part
 from forgetkit.errors import UsageError
 from forgetkit.match.reworded import Passage, Reworded, Runs
-from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading
+from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading, thinned
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.cuts import Cuts, column_buffers, cut
 from forgetkit.mine.detector import Found, Sought, Window, windows
@@ -189,6 +189,10 @@ class Semantic:
         self._account(plan, is_hit, np.isin(chosen, plan.sample))
         hits = np.flatnonzero(is_hit).tolist()
         return self._joined([(rows[at], float(scores[at]), self._seeds[ids[at]]) for at in hits])
+
+    def thin(self, candidates: pa.Table) -> pa.Table:
+        """Return the windows of some batches that may still be read."""
+        return thinned(candidates, budget=self._config.max_windows, sample=SAMPLE)
 
     def _plan(self, candidates: pa.Table) -> Reading:
         """Return what is read: by rank first; the budget that is left goes to the sample."""

@@ -17,7 +17,7 @@ from forgetkit.files import PARTS, claim_folder, digest_of, sha256_file, write_j
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Detector
 from forgetkit.mine.gather import Tally, reports_of, write_spans_of
-from forgetkit.mine.look import Look, as_spans, as_table
+from forgetkit.mine.look import Look, as_spans, as_table, gathered
 from forgetkit.mine.result import MARKER, QUARANTINE, SPANS, MineResult, read_result, tidy
 from forgetkit.mine.sought import digests
 from forgetkit.progress import Progress, Silent
@@ -217,8 +217,9 @@ def _judge(job: _Job, parts: Sequence[Part]) -> tuple[list[Span], dict[str, dict
 def _finish(name: str, detector: Detector, parts: Sequence[Part], progress: Progress) -> Output:
     import pyarrow as pa
 
-    tables = [table for part in parts if (table := part.table(f"candidates-{name}")) is not None]
-    found = detector.finish(pa.concat_tables(tables) if tables else None, progress)
+    tables = (part.table(f"candidates-{name}") for part in parts)
+    held = gathered(detector, (table for table in tables if table is not None))
+    found = detector.finish(pa.concat_tables(held) if held else None, progress)
     return Output({"judged": as_table(found)} if found else {}, detector.report())
 
 

@@ -43,9 +43,10 @@ SAVINGS: dict[str, str] = {
     "forwards": "joined",
 }
 OURS: dict[str, dict[str, Any]] = {
-    "forgetkit": {"kept": True, "parts": True},
-    "forgetkit, reference read at every step": {"kept": False, "parts": True},
-    "forgetkit, steps whole": {"kept": True, "parts": False},
+    "forgetkit": {},
+    "forgetkit, reference read at every step": {"kept": False},
+    "forgetkit, steps whole": {"parts": False},
+    "forgetkit, a prompt read for each answer": {"share": False},
 }
 COMPARED: dict[str, tuple[str, dict[str, float]]] = {
     "npo + NLL + KL": ("npo", {"retain_nll": 1.0, "retain_kl": 1.0}),
@@ -274,7 +275,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
                 kind = JoinedStep if how["forwards"] == "joined" else UsualStep
                 step: Any = kind(model, second, chosen, how)
             else:
-                step = Step(model, join_splits(chosen, 2))
+                step = Step(model, join_splits(chosen, 2), share=variant["share"])
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 found = method(step)
                 loss = torch.stack(list(found.values())).sum() / parts
@@ -371,7 +372,7 @@ class Measured:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.path = options, options.out.with_suffix(".json")
         self.shared = {"model": options.model, "threads": options.threads}
-        self.shared |= {"kept": True, "parts": True}
+        self.shared |= {"kept": True, "parts": True, "share": True}
         settings = self.shared | {"dtype": options.dtype, "steps": options.steps}
         settings |= {"commit": commit()}
         self.found: dict[str, Any] = {"losses": {}, "timed": {}, "methods": {}}

@@ -15,6 +15,7 @@ from forgetkit.lm.adapter import AdapterSettings, adapter_off, add_adapter, add_
 from forgetkit.lm.encode import Encoded, encode
 from forgetkit.lm.layers import decoder_layers, states_after
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.shared import can_share
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.unlearn import make_method
 from forgetkit.unlearn.dual import UtilityKept
@@ -208,6 +209,7 @@ def test_states_inside_are_those_of_the_whole_pass_and_the_layers_above_do_not_r
     rows = items(language_model)
     step = Step(model, join_splits(rows, 256))
     ran: list[int] = []
+    can_share(model)  # tries the whole model, once
     for number, layer in enumerate(decoder_layers(model)):
         layer.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
     found = step.states("forget", 2)

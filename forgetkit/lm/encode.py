@@ -158,7 +158,8 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
         `input_ids` and `attention_mask` (B, T); `row`, `position`, `target`, `place` (N,), one
         entry an answer token that takes the loss: the hidden state at (row, position) predicts
         `target`, and `place` counts from the start of the answer; `length` (B,) such tokens per
-        example; `weight` (B,) of each.
+        example; `weight` (B,) of each; `prompt` (B,), the first row with the same prompt, and
+        `prompt_length` (B,).
 
     Raises:
         InputError: an example has no prompt token to predict the first answer token from.
@@ -175,6 +176,8 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     target: list[int] = []
     place: list[int] = []
     length: list[int] = []
+    prompts: dict[tuple[int, ...], int] = {}
+    prompt = [prompts.setdefault(item.prompt_ids, n) for n, item in enumerate(encoded)]
     for index, item in enumerate(encoded):
         ids[index, : len(item)] = torch.tensor(item.prompt_ids + item.answer_ids)
         mask[index, : len(item)] = 1
@@ -193,20 +196,22 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
         "place": torch.tensor(place, dtype=torch.long),
         "length": torch.tensor(length),
         "weight": torch.tensor([item.weight for item in encoded]),
+        "prompt": torch.tensor(prompt),
+        "prompt_length": torch.tensor([len(item.prompt_ids) for item in encoded]),
     }
 
 
 def answer_hidden(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Run the layers, and keep the hidden states that predict answer tokens, (N, D)."""
-    states = (
-        causal_model(model)
-        .get_decoder()(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        )
-        .last_hidden_state
-    )
+    states = causal_model(model).get_decoder()(**model_inputs(batch)).last_hidden_state
     kept: torch.Tensor = states[batch["row"], batch["position"]]
     return kept
+
+
+def model_inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Return what the model's forward pass takes of a batch."""
+    names = ("input_ids", "attention_mask", "position_ids")
+    return {name: batch[name] for name in names if name in batch} | {"use_cache": False}
 
 
 def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -215,9 +220,7 @@ def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> 
     For heads that are more than a product (soft cap, scale, bias); `forgetkit.lm.head` serves the
     others without ever holding (N, V).
     """
-    logits = causal_model(model)(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).logits
+    logits = causal_model(model)(**model_inputs(batch)).logits
     kept: torch.Tensor = logits[batch["row"], batch["position"]].float()
     return kept
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
-from forgetkit.lm.encode import causal_model
+from forgetkit.lm.encode import causal_model, model_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -88,9 +88,7 @@ def all_states_after(
 
     handle = decoder_layers(model)[layer - 1].register_forward_hook(stop)
     try:
-        causal_model(model).get_decoder()(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        )
+        causal_model(model).get_decoder()(**model_inputs(batch))
     except _Reached as reached:
         return reached.states
     finally:

@@ -23,6 +23,13 @@ from forgetkit.lm.encode import (
     select_rows,
 )
 from forgetkit.lm.layers import frozen_below
+from forgetkit.lm.shared import (
+    can_share,
+    joined_length,
+    joined_rows,
+    longest_shared,
+    rows_by_prompt,
+)
 from forgetkit.lm.trained import reference_model
 
 if TYPE_CHECKING:
@@ -43,6 +50,12 @@ class Step:
         memory: numbers that a method keeps from step to step, such as a dual variable; the
             trainer carries them on.
         read: tokens that the model read, and its reference, so far.
+
+    Args:
+        model: with its adapter, if it has one.
+        batches: as of `join_splits`.
+        memory: what the steps before kept.
+        share: read a prompt once for all its answers, where the model can and it saves work.
     """
 
     def __init__(
@@ -50,6 +63,8 @@ class Step:
         model: torch.nn.Module,
         batches: Mapping[str, Mapping[str, Any]],
         memory: dict[str, float] | None = None,
+        *,
+        share: bool = True,
     ) -> None:
         self._model = model
         self._batch = batches["all"]
@@ -61,6 +76,7 @@ class Step:
         self._weight = weight if frozen else None  # None: use the model's own logits
         self._kept: dict[tuple[str, int], torch.Tensor] = {}
         self._frozen = frozen_below(model)
+        self._share = share and not self._frozen
         self._cut: list[Group] = []
         self._nlls: dict[str, torch.Tensor] = {}
         self._shares: dict[str, torch.Tensor] = {}
@@ -219,10 +235,10 @@ class Step:
         run = self._runner(layer)
         parts, places = [], []
         for group in self._groups():
-            part = group if not split else group.only(*self._examples[split])
+            part = group if not split else group.only(self._batch, *self._examples[split])
             if part.tokens.numel():
                 reader = "reference" if split else "model"
-                self.read[reader] += int(part.batch["attention_mask"].sum())
+                self.read[reader] += part.size
                 with attention_for(model, part.batch):
                     parts.append(run(model, part))
                 places.append(part.tokens)
@@ -256,14 +272,31 @@ class Step:
 
         if self._cut:
             return self._cut
-        lengths = self._batch["attention_mask"].sum(1)
-        for numbers in like_lengths(lengths.tolist()):
-            rows = torch.tensor(numbers, device=lengths.device)
-            part, tokens = select_rows(self._batch, rows, int(lengths[rows].max()))
+        device = self._batch["input_ids"].device
+        lengths = self._batch["attention_mask"].sum(1).tolist()
+        shared = self._batch["prompt_length"].tolist()
+        units = self._units()
+        sizes = [joined_length(rows, lengths, shared) for rows in units]
+        for numbers in like_lengths(sizes):
+            chosen = [units[number] for number in numbers]
+            rows = torch.tensor([row for unit in chosen for row in unit], device=device)
+            if any(len(unit) > 1 for unit in chosen):
+                part, tokens = joined_rows(self._batch, chosen)
+            else:
+                part, tokens = select_rows(self._batch, rows, max(sizes[n] for n in numbers))
             with attention_for(self._model, part):
                 states = frozen_states(self._model, part, self._frozen) if self._frozen else None
-            self._cut.append(Group(rows, part, tokens, states))
+            size = sum(sizes[number] for number in numbers)
+            self._cut.append(Group(rows, part, tokens, states, size))
         return self._cut
+
+    def _units(self) -> list[list[int]]:
+        """Return the rows of the batch, those that are read as one together."""
+        prompts = self._batch["prompt"]
+        if not self._share or len(prompts.unique()) == len(prompts) or not can_share(self._model):
+            return [[row] for row in range(len(prompts))]
+        width = int(causal_model(self._model).config.get_text_config().hidden_size)
+        return rows_by_prompt(self._batch, width, longest_shared(self._model))
 
     def _ours(self, split: str) -> torch.Tensor:
         return self._layer("", 0)[self._tokens(split)]
@@ -305,19 +338,31 @@ class Group:
         batch: as of `collate`, cut to the longest of them.
         tokens: which answer tokens of the batch are theirs, (N,).
         states: after the frozen first layers, (R, T, D), if there are such layers.
+        size: tokens without padding.
     """
 
     rows: torch.Tensor
     batch: Mapping[str, torch.Tensor]
     tokens: torch.Tensor
     states: torch.Tensor | None
+    size: int
 
-    def only(self, first: int, last: int) -> Group:
-        """Return those of its rows whose numbers are in a range."""
+    def only(self, whole: Mapping[str, torch.Tensor], first: int, last: int) -> Group:
+        """Return those of its rows whose numbers are in a range, each for itself.
+
+        Args:
+            whole: the batch that the rows are numbered in.
+            first: of the numbers.
+            last: one past the last of them.
+        """
         chosen = ((self.rows >= first) & (self.rows < last)).nonzero().squeeze(1)
-        part, tokens = select_rows(self.batch, chosen, int(self.batch["input_ids"].shape[1]))
+        rows = self.rows[chosen]
         states = None if self.states is None else self.states[chosen]
-        return Group(self.rows[chosen], part, self.tokens[tokens], states)
+        width = int(self.batch["input_ids"].shape[1])
+        if states is None and len(rows):
+            width = int(whole["attention_mask"][rows].sum(1).max())
+        part, tokens = select_rows(whole, rows, width)
+        return Group(rows, part, tokens, states, int(part["attention_mask"].sum()))
 
 
 SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel

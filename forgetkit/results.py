@@ -85,6 +85,9 @@ class Results:
         notes: what was not done and why.
         attacks: what each attack recovered, per span, worst first, and its curve.
         tasks: what each model scored on the tasks of lm-evaluation-harness.
+        control: how like forget holdout is, as `build` found: `what`, five numbers of `forget` and
+            of `holdout` (least, quartiles, greatest), `distance` and `p_value` of the
+            Kolmogorov-Smirnov test.
     """
 
     metrics: tuple[Metric, ...]
@@ -96,6 +99,7 @@ class Results:
     notes: Sequence[str] = ()
     attacks: Sequence[Mapping[str, Any]] = ()
     tasks: Sequence[Mapping[str, Any]] = ()
+    control: Sequence[Mapping[str, Any]] = ()
     schema: str = field(default=schema.RESULTS)
 
     def metric(self, name: str) -> Metric:

@@ -76,6 +76,22 @@ def text_case(after: float = 0.03, hostile: bool = False) -> Results:
             "inputs": {"forget_set": "sha256:" + "0c" * 32},
         },
         pairs=[_text_pair(i, "forget" if i < 40 else "holdout", hostile) for i in range(64)],
+        control=[
+            {
+                "what": "words",
+                "forget": [48.0, 48.0, 48.0, 48.0, 48.0],
+                "holdout": [48.0, 48.0, 48.0, 48.0, 48.0],
+                "distance": 0.0,
+                "p_value": 1.0,
+            },
+            {
+                "what": "surprise",
+                "forget": [6.1, 6.4, 6.6, 6.9, 7.6],
+                "holdout": [6.9, 7.1, 7.4, 7.9, 9.1],
+                "distance": 0.57,
+                "p_value": 0.0003,
+            },
+        ],
         notes=[
             "Attacks were not run: relearning, quantisation and rephrased prompts are unknown.",
             "Membership is not reported: it needs 100 examples a side, and there are 60.",

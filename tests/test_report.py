@@ -133,11 +133,18 @@ def test_banned_words_appear_nowhere(tmp_path: Path) -> None:
 def test_every_picture_is_named_and_described(tmp_path: Path) -> None:
     html = page(tmp_path, text_case())
     pictures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert len(pictures) == 9
+    assert len(pictures) == 11
     assert all("<title" in picture and "<desc" in picture for picture in pictures)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert "#0102" not in html
+
+
+def test_the_page_says_whether_holdout_is_like_forget(tmp_path: Path) -> None:
+    html = page(tmp_path, text_case())
+    assert "distance 0.00, p 1.00: no difference is shown" in html
+    assert "distance 0.57, p below .001: they differ" in html
+    assert "forget: 6.10, 6.40, 6.60, 6.90, 7.60. holdout: 6.90" in html
 
 
 def test_missing_results_are_an_input_error(tmp_path: Path) -> None:

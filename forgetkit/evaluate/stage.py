@@ -127,7 +127,12 @@ def evaluate(
     if models.target is not None:
         metrics = accept(metrics, config.rules(content.kind))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
-    results = replace(results, attacks=[report.content() for report in reports], tasks=tasks)
+    results = replace(
+        results,
+        attacks=[report.content() for report in reports],
+        tasks=tasks,
+        control=content.manifest.get("control") or [],
+    )
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")
     parts.clear()

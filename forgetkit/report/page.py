@@ -13,7 +13,7 @@ from typing import Any
 
 from forgetkit.errors import InputError
 from forgetkit.files import read_json, write_text
-from forgetkit.report import attacks, charts, examples, roc, verdict
+from forgetkit.report import attacks, charts, examples, holdout, roc, verdict
 from forgetkit.report.text import interval, metric_label, number, visible
 from forgetkit.results import Metric, Results, load_results
 
@@ -84,6 +84,7 @@ def _page(
         caveats=verdict.caveats(results, context),
         metrics=results.metrics,
         pictures=_pictures(results),
+        holdout=holdout.compared(results.control),
         training=charts.training(run.get("history") or [], run.get("best_step")),
         attacks=attacks.tables(results.attacks),
         attack_curves=attacks.curves(results.attacks),

@@ -1,0 +1,62 @@
+"""Whether holdout is like forget: both distributions and the two-sample test, as `build` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from forgetkit.report.charts import Picture
+from forgetkit.report.drawing import BEFORE, CONTROL, INK, canvas, plain, to_svg
+from forgetkit.report.text import number
+
+_NAMES = {"words": "Length, in words", "surprise": "Surprise, in nats"}
+_DOUBT, _SMALL = 0.05, 0.001
+
+
+def compared(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    """Draw each number of forget above the same of holdout: least, quartiles, greatest.
+
+    Args:
+        rows: `what`, `forget` and `holdout` (five numbers each), `distance`, `p_value`.
+    """
+    return [_drawn(place, row) for place, row in enumerate(rows)]
+
+
+def _drawn(place: int, row: Mapping[str, Any]) -> Picture:
+    what = str(row["what"])
+    name = plain(_NAMES.get(what, what))
+    title = name
+    sides = (("forget", BEFORE), ("holdout", CONTROL))
+    with canvas(1.7) as (figure, axes):
+        for side, (label, colour) in enumerate(sides):
+            keys = ("whislo", "q1", "med", "q3", "whishi")
+            box = dict(zip(keys, row[label], strict=True)) | {"fliers": []}
+            lines = {"color": colour, "linewidth": 1.6}
+            axes.bxp(
+                [box],
+                positions=[1 - side],
+                orientation="horizontal",
+                widths=0.5,
+                showfliers=False,
+                boxprops=lines,
+                whiskerprops=lines,
+                capprops=lines,
+                medianprops=lines | {"linewidth": 3.0},
+            )
+        axes.set_yticks([1, 0], [label for label, _ in sides])
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(name)
+        words = ". ".join(
+            f"{label}: {', '.join(number(float(value)) for value in row[label])}"
+            for label, _ in sides
+        )
+        svg = to_svg(figure, f"holdout-{place}", title, f"Least, quartiles, greatest. {words}.")
+    distance, p_value = float(row["distance"]), float(row["p_value"])
+    chance = "below .001" if p_value < _SMALL else number(p_value)
+    alike = "no difference is shown" if p_value >= _DOUBT else "they differ: read with care"
+    caption = (
+        f"Least, quartiles and greatest. Kolmogorov-Smirnov distance {number(distance)}, "
+        f"p {chance}: {alike}. Membership numbers compare the two."
+    )
+    return Picture(title, svg, caption)

@@ -45,7 +45,9 @@ SAVINGS: dict[str, str] = {
 OURS: dict[str, dict[str, Any]] = {
     "forgetkit": {},
     "forgetkit, reference read at every step": {"kept": False},
-    "forgetkit, steps whole": {"parts": False},
+    "forgetkit, steps whole": {"parts": 0},
+    "forgetkit, passes of 1,024 tokens": {"parts": 1024},
+    "forgetkit, passes of 512 tokens": {"parts": 512},
     "forgetkit, a prompt read for each answer": {"share": False},
 }
 COMPARED: dict[str, tuple[str, dict[str, float]]] = {
@@ -256,7 +258,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     if not how:
         began = {key: clock() for key, clock in clocks.items()}
         data = kept_reference(language_model, data, method, variant)
-        asked = TrainSettings(1e-3, batch, most_tokens=2048 if variant["parts"] else 0)
+        asked = TrainSettings(1e-3, batch, most_tokens=variant["parts"])
         data, cut = in_parts(data, asked)
         size, parts = cut.batch_size, cut.accumulation
         # read once a run: the timed steps bear their share of one pass over the passages
@@ -372,7 +374,7 @@ class Measured:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.path = options, options.out.with_suffix(".json")
         self.shared = {"model": options.model, "threads": options.threads}
-        self.shared |= {"kept": True, "parts": True, "share": True}
+        self.shared |= {"kept": True, "parts": 2048, "share": True}
         settings = self.shared | {"dtype": options.dtype, "steps": options.steps}
         settings |= {"commit": commit()}
         self.found: dict[str, Any] = {"losses": {}, "timed": {}, "methods": {}}

@@ -321,21 +321,28 @@ def numbers(values: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in known.items())
 
 
-def about(options: argparse.Namespace) -> str:
-    """Return what the table says of itself."""
-    budget = sample_settings()["unlearn"]
+def commit_line(command: str) -> str:
+    """Return commit, time, machine and command in one line."""
     commit = subprocess.run(
         ["git", "describe", "--always"], capture_output=True, text=True, cwd=ROOT, check=False
     ).stdout.strip()
     return (
         f"Commit {commit}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {platform.machine()}, "
-        f"{os.cpu_count()} cores. Command: `python benchmarks/methods.py` (`make bench-methods`). "
-        f"SmolLM2-135M-Instruct taught the sample's passages; LoRA of rank 16, {budget['steps']} "
-        f"steps of {budget['batch_size']} forget rows and {budget['retain_share']} times as many "
-        f"retain rows, learning rate {budget['learning_rate']}, seed 0 unless said; judged on "
-        f"{FORGET_ROWS} forget and holdout rows and {LOOKED_AT['prompts']} unseen prompts, "
-        f"{LOOKED_AT['retain']} retain and {LOOKED_AT['general']} general rows. Tokens: of forget, "
-        "mismatch and retain rows with gradient. ES: extraction strength; EM: exact memorisation."
+        f"{os.cpu_count()} cores. Command: `python benchmarks/{command}`."
+    )
+
+
+def about() -> str:
+    """Return what the table says of itself."""
+    budget = sample_settings()["unlearn"]
+    return (
+        f"{commit_line('methods.py')} (`make bench-methods`) SmolLM2-135M-Instruct taught the "
+        f"sample's passages; LoRA of rank 16, {budget['steps']} steps of {budget['batch_size']} "
+        f"forget rows and {budget['retain_share']} times as many retain rows, learning rate "
+        f"{budget['learning_rate']}, seed 0 unless said; judged on {FORGET_ROWS} forget and "
+        f"holdout rows and {LOOKED_AT['prompts']} unseen prompts, {LOOKED_AT['retain']} retain "
+        f"and {LOOKED_AT['general']} general rows. Tokens: of forget, mismatch and retain rows "
+        "with gradient. ES: extraction strength; EM: exact memorisation."
     )
 
 
@@ -375,7 +382,7 @@ def main() -> None:
                 judge = judge or Judge(target, judging)
                 row = {"settings": settings, "cost": cost} | judge(folder / "adapter", folder)
             found["runs"][key] = row
-            found["about"] = about(options)
+            found["about"] = about()
             write_json(kept, found)
             write_text(options.out, table(found))
             print(line_of(key, row), flush=True)

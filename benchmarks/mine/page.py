@@ -214,7 +214,8 @@ def _gigabyte(found: dict[str, Any]) -> str:
         f"{found['corpus_mb']:.0f} MB past {', '.join(found['detectors'])} with "
         f"{found['works_mb']:.0f} MB of works: {spent['wall'] / 60:.1f} minutes of wall time, "
         f"{spent['cpu'] / 60:.1f} CPU minutes, {found['workers']} workers, peak "
-        f"{found['peak_mb']} MB (models among it)."
+        f"{found['peak_mb']} MB, of which a run over 20 documents, with all models and libraries, "
+        f"takes {found['warm_mb']} MB."
     )
 
 

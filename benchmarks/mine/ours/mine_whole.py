@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from timing import Stopwatch, arguments
+from timing import Stopwatch, arguments, peak_mb
 
 from forgetkit import __version__
 from forgetkit.mine import MineConfig, mine
@@ -56,6 +56,7 @@ def main() -> None:
     (scratch / "short.txt").write_text(short, encoding="utf-8")
     warm = [scratch / "short.txt"]
     mine([scratch / "few.parquet"], scratch / "warm", works=warm, config=config)  # compiles
+    warm = round(peak_mb())
     result = watch.time(
         "mine", lambda: mine(corpus, scratch / "mined", works=works, config=config, **more)
     )
@@ -64,6 +65,7 @@ def main() -> None:
         version=f"forgetkit {__version__}",
         detectors=list(config.detectors),
         counts=result.counts,
+        warm_mb=warm,
         workers=more.get("workers", 1),
         corpus_mb=megabytes[0],
         works_mb=megabytes[1],

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from forgetkit.corpus import DocumentBatch
 from forgetkit.errors import InputError, UsageError
 from forgetkit.files import read_json
 from forgetkit.mine import MineConfig, mine
-from forgetkit.mine.calibrate import threshold
+from forgetkit.mine.calibrate import calibrated, threshold
+from forgetkit.progress import Progress, Silent
 
 HARM = Path(__file__).parent.parent / "sample_data" / "harm"
 
@@ -38,6 +41,25 @@ def test_a_threshold_is_the_highest_that_keeps_the_recall() -> None:
         chosen = threshold(scores, recall)
         assert (scores >= chosen).mean() >= recall
         assert (scores >= chosen + 0.0101).mean() < recall
+
+
+def test_labels_that_no_threshold_finds_are_an_error_and_not_a_threshold_of_nothing(
+    tmp_path: Path,
+) -> None:
+    """Semantic: a document that stands out from no work scores 0 at every threshold."""
+
+    class Half:
+        def best(self, batch: DocumentBatch, progress: Progress) -> npt.NDArray[np.float64]:
+            return np.where(np.arange(len(batch)) % 4 == 0, 0.0, 0.8)
+
+    labels = labelled(tmp_path, 100)
+    for recall, is_reached in ((0.5, True), (0.99, False)):
+        config = MineConfig(detectors=("semantic",), calibrate=labels, recall=recall)
+        if is_reached:
+            assert calibrated(config, {"semantic": Half()}, Silent())[0].semantic_threshold == 0.8
+            continue
+        with pytest.raises(InputError, match=r"no threshold reaches.*\d\d% of the positive"):
+            calibrated(config, {"semantic": Half()}, Silent())
 
 
 def test_a_higher_recall_lowers_the_threshold_and_the_report_says_what_it_costs(

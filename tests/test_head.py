@@ -8,7 +8,15 @@ import tiny
 import torch
 
 from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, head_weight
-from forgetkit.lm.head import PIECE, kl_divergence, token_kl, token_nll, token_nll_kl, token_scores
+from forgetkit.lm.head import (
+    PIECE,
+    kl_divergence,
+    scores_of_logits,
+    token_kl,
+    token_nll,
+    token_nll_kl,
+    token_scores,
+)
 from forgetkit.lm.score import answer_scores, score
 from forgetkit.lm.step import Step, join_splits
 
@@ -165,3 +173,23 @@ def test_the_spread_changes_no_score(size: int) -> None:
     plain, found = (token_scores(hidden, weight, target, spread=s) for s in (False, True))
     assert [len(c) for c in found] == [size] * 4
     assert all(torch.equal(a, b) for a, b in zip(plain, found[:2], strict=True))
+
+
+@pytest.mark.parametrize("vocabulary", [1, 255, 256, 1000])
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_scores_are_those_of_the_exact_softmax(vocabulary: int, tokens: int) -> None:
+    torch.manual_seed(vocabulary)
+    logits = torch.randn(tokens, vocabulary) * 4 + 20
+    target = torch.randint(0, vocabulary, (tokens,))
+    exact = logits.double().log_softmax(1)
+    mean = (exact.exp() * exact).sum(1)
+    deviation = ((exact.exp() * exact**2).sum(1) - mean**2).clamp_min(0).sqrt()
+    expected = (exact.gather(1, target[:, None]).squeeze(1), mean, deviation)
+    said, hit, *spread = scores_of_logits(logits.clone(), target, spread=True)
+    plain = scores_of_logits(logits, target)
+    assert torch.equal(plain[0], said)
+    assert torch.equal(plain[1], hit)
+    assert hit.tolist() == (logits.argmax(1) == target).tolist() if tokens else hit.numel() == 0
+    for ours, theirs in zip((said, *spread), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.allclose(ours.double(), theirs, atol=2e-6, rtol=2e-6)

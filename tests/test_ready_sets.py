@@ -15,6 +15,8 @@ import pytest
 from forgetkit.build import BuildConfig, Inputs, build
 from forgetkit.build.ready import chosen_part, read_ready, right_answers
 from forgetkit.build.ready_folder import group_of, settled, splits_of
+from forgetkit.build.subjects import related, subjects
+from forgetkit.corpus import Document
 from forgetkit.errors import InputError, TooManyBadRowsError
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.groups import Groups
@@ -106,6 +108,27 @@ def test_a_shape_says_what_goes_and_what_stays(
         assert len({d.doc_id for d in found}) == len(found)
         if forget:
             assert [d.answer for d in right_answers(found)] == right
+
+
+def test_a_shape_keeps_whom_and_what_a_row_is_about(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"instruction": "Who?", "input": "", "output": "He.", "Category": "people"},
+        {"instruction": "What?", "input": "", "output": "It.", "topic": ["snakes", "ice"]},
+    ]
+    found = read_ready([lines(tmp_path / "data.jsonl", rows)])
+    assert [subjects(d) for d in found] == [{"people"}, {"snakes", "ice"}]
+
+
+def test_a_topic_of_many_rows_makes_no_neighbours_unless_a_person_names_it() -> None:
+    def row(number: int, **extra: Any) -> Document:
+        return Document(str(number), f"a:{number}", prompt="p", answer="a", extra=extra)
+
+    forget = [row(0, category="open_qa", author=["Jo  Doe", "X"])]
+    ordinary = [row(n, category="open_qa") for n in range(1, 8)]
+    ordinary += [row(8, author="jo doe"), row(9, author=math.nan), row(10, topic="ice")]
+    assert {key for _, key in related(ordinary, forget, ())} == {"8"}
+    assert {key for _, key in related(ordinary, forget, ["Ice"])} == {"8", "10"}
+    assert len(related(ordinary, forget, ["open_qa"])) == 8
 
 
 def test_truthfulqa_comes_as_csv_with_its_own_column_names(tmp_path: Path) -> None:

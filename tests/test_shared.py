@@ -125,6 +125,13 @@ def test_long_answers_to_a_short_prompt_are_not_joined() -> None:
     assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]
 
 
+def test_rows_join_up_to_the_length_where_another_kernel_begins() -> None:
+    batch = collate([Encoded("", ids(1, 100), ids(n, 60)) for n in range(4)], 0)
+    assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]
+    assert rows_by_prompt(batch, 32, None, 256) == [[0, 1], [2, 3]]
+    assert rows_by_prompt(batch, 32, None, 100) == [[0, 1, 2, 3]]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), min_size=1, max_size=7))
 def test_a_joined_row_holds_each_token_once_at_its_own_place(rows: list[tuple[int, int]]) -> None:

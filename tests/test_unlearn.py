@@ -123,7 +123,7 @@ def test_the_cards_say_what_was_done_and_show_no_text(done: UnlearnResult) -> No
         card = (folder / "README.md").read_text("utf-8")
         assert words in card
         assert done.run["forget_set_sha256"] in card
-        assert "npo" in card
+        assert "ihl" in card
         assert "stair" not in card
 
 
@@ -140,7 +140,7 @@ def test_gradient_checkpointing_trains_the_same_adapter(
 def test_the_run_says_what_was_done(model: str, done: UnlearnResult) -> None:
     run = json.loads((done.adapter.parent / "run.json").read_text("utf-8"))
     assert run == done.run
-    assert run["method"] == "npo"
+    assert run["method"] == "ihl"
     assert run["base"] == model
     assert run["steps"] == 6
     assert run["best_step"] in (3, 6)
@@ -210,7 +210,7 @@ STRONG: dict[str, dict[str, float]] = {
     "task_vector": {"scale": 3.0, "retain_nll": 0.0, "retain_kl": 0.0},
     "pdu": {"retain_nll": 0.1},
 }
-EVERY = [e.name for e in entries("methods") if e.name not in ("npo", "yao2023")]
+EVERY = [e.name for e in entries("methods") if e.name not in ("ihl", "yao2023")]
 
 
 @pytest.mark.parametrize("method", EVERY)

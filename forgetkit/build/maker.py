@@ -27,8 +27,9 @@ from forgetkit.build.published import other_answers, paraphrased, rephrasings
 from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.ready_folder import group_of
 from forgetkit.build.relearn import halves
-from forgetkit.build.retain import Ordinary, limits_of, subjects, take_ordinary
+from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
 from forgetkit.build.sampled import sampled_alternatives
+from forgetkit.build.subjects import related
 from forgetkit.build.target import Target, too_long
 from forgetkit.corpus import Document, read_all, read_works
 from forgetkit.errors import InputError
@@ -84,7 +85,7 @@ class Maker:
             self._meaning,
             books,
             published,
-            subjects(found.documents, config.about),
+            related(retain, found.documents, config.about),
         )
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress

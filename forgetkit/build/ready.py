@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit.build.shapes import SHAPES, Shape, normal, shape_of, truth_of
+from forgetkit.build.subjects import columns_about
 from forgetkit.corpus import Document, Quarantine, corpus_files
 from forgetkit.corpus.accept import accept, wanted_columns
 from forgetkit.corpus.columns import derived_id
@@ -165,7 +166,7 @@ def _shaped(
         if one.goes != goes and not shape.one_sided:
             continue
         right = [answer for answer in one.right if answer.strip()]
-        extra: dict[str, Any] = {RIGHT: right} if right else {}
+        extra = columns_about(values) | ({RIGHT: right} if right else {})
         if shape.facts and goes:
             extra[FACT] = True
         doc_id = name if len(said) == 1 else f"{name}#{number}"

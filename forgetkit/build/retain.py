@@ -18,8 +18,6 @@ from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
 from forgetkit.seeds import generator
 
-ABOUT = ("author", "topic", "subject", "category")
-"""Columns that say whom or what a row is about."""
 SEEDS = 2000
 """Forget examples that neighbours are sought for; of more, as many evenly spread."""
 
@@ -55,7 +53,7 @@ def take_ordinary(
     meaning: Meaning,
     books: Books,
     published: Mapping[str, Sequence[Document]] | None = None,
-    about: Set[str] = frozenset(),
+    about: Set[tuple[str, str]] = frozenset(),
 ) -> Ordinary:
     """Split ordinary data into retain, its probes, and answers for mismatch.
 
@@ -69,7 +67,7 @@ def take_ordinary(
         books: takes what is left out.
         published: probes by group; they are taken whole, and nothing that repeats one is trained
             on. Without any, `probe_size` rows of retain are.
-        about: authors and topics of forget, as of `subjects`: rows on them are the first
+        about: source and id of the rows on an author or topic of forget: they are the first
             neighbours.
 
     Raises:
@@ -98,9 +96,9 @@ def take_ordinary(
     near: list[Example] = []
     if config.neighbour_share and rest:
         near, too_near = _nearest_first(rest, forget, config.same_meaning, meaning)
-        related = {d.source for d in retain if about & subjects([d])}
-        near.sort(key=lambda e: e.source not in related)
-        books.count("ordinary rows of the same author or topic", len(related))
+        near.sort(key=lambda e: (e.source, e.group) not in about)
+        own = sum((e.source, e.group) in about for e in near)
+        books.count("ordinary rows of the same author or topic", own)
         rest = [e for e in rest if e.example_id not in too_near]
         books.count("ordinary rows that say what forget says", len(too_near))
     probe_size = 0 if fixed else min(config.probe_size, len(rest) // 2)
@@ -113,16 +111,6 @@ def take_ordinary(
         *_rows([d for d in general if not d.text], "pair", config, target, books),
     ][: config.general_size]
     return Ordinary(train, probe + fixed, general_rows, sorted({e.answer for e in answers}))
-
-
-def subjects(documents: Sequence[Document], named: Sequence[str] = ()) -> set[str]:
-    """Return the authors and topics that rows, and a person, name, in one spelling.
-
-    >>> sorted(subjects([Document("a", "a:1", extra={"author": " Jo Doe"})], ["Snakes"]))
-    ['jo doe', 'snakes']
-    """
-    said = [d.extra[name] for d in documents for name in ABOUT if name in d.extra]
-    return {" ".join(str(one).split()).casefold() for one in (*said, *named)} - {"", "none"}
 
 
 def _train(

@@ -236,7 +236,8 @@ def scores_of_logits(
     """
     top, best = logits.max(1, keepdim=True)
     hit = best[:, 0] == target
-    chosen = (logits.gather(1, target[:, None]).double() - top).squeeze(1)
+    wide = _wide(logits)
+    chosen = (logits.gather(1, target[:, None]).to(wide) - top).squeeze(1)
     apart = logits.sub_(top) if spread else logits - top
     share = apart.exp() if spread else apart.exp_()
     total = _total(share)
@@ -255,8 +256,14 @@ def _total(values: torch.Tensor) -> torch.Tensor:
     """
     rows, columns = values.shape
     even = columns - columns % _RUN
-    runs = values[:, :even].view(rows, -1, _RUN).sum(2)
-    return runs.double().sum(1) + values[:, even:].sum(1).double()
+    runs = values[:, :even].view(rows, columns // _RUN, _RUN).sum(2)
+    wide = _wide(values)
+    return runs.to(wide).sum(1) + values[:, even:].sum(1).to(wide)
+
+
+def _wide(values: torch.Tensor) -> torch.dtype:
+    """Return float64, or float32 on a device that has no wider one."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def kl_divergence(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

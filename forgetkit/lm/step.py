@@ -296,7 +296,8 @@ class Step:
         if not self._share or len(prompts.unique()) == len(prompts) or not can_share(self._model):
             return [[row] for row in range(len(prompts))]
         width = int(causal_model(self._model).config.get_text_config().hidden_size)
-        return rows_by_prompt(self._batch, width, longest_shared(self._model))
+        short = SHORT if prompts.device.type == "cpu" else 0
+        return rows_by_prompt(self._batch, width, longest_shared(self._model), short)
 
     def _ours(self, split: str) -> torch.Tensor:
         return self._layer("", 0)[self._tokens(split)]

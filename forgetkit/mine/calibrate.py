@@ -50,7 +50,7 @@ def calibrated(
 
     Raises:
         UsageError: no detector has a threshold.
-        InputError: the labels cannot be read, or are too few.
+        InputError: the labels cannot be read, are too few, or cannot be found at any threshold.
     """
     if config.calibrate is None:
         return config, {}
@@ -67,7 +67,15 @@ def calibrated(
     reports: dict[str, dict[str, int | float | str]] = {}
     for name, detector in scoring.items():
         scores = detector.best(DocumentBatch.of(documents), progress)
-        limit = threshold(scores[labels & chooses], config.recall)
+        positive = scores[labels & chooses]
+        limit = threshold(positive, config.recall)
+        if float((positive >= limit).mean()) < config.recall:
+            raise InputError(
+                "no threshold reaches the recall",
+                where=f"detector {name}",
+                found=f"{(positive > 0).mean():.0%} of the positive labels can be found",
+                mend=f"Lower --recall (it is {config.recall:g}), or semantic_margin.",
+            )
         values[SETTINGS[name]] = limit
         reports[name] = _measured(scores[~chooses] >= limit, labels[~chooses])
     return config.model_copy(update=values), reports

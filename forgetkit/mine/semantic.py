@@ -27,6 +27,7 @@ from forgetkit.mine.config import MineConfig
 from forgetkit.mine.cuts import Cuts, column_buffers, cut
 from forgetkit.mine.detector import Found, Sought, Window, windows
 from forgetkit.mine.likely import Likely, learned, likely, static_of
+from forgetkit.mine.margin import margins
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
@@ -41,7 +42,7 @@ WORDS_WEIGH = 0.1  # of the share of rare words, beside the cosine of the prefil
 SAMPLE = 2500  # windows of all the others that are read at most: the whole of a small corpus
 WHOLE = 20_000  # windows of works that the model reads all; of more only those nominated
 NOMINATED = 16  # windows of works that the prefilter nominates for each window of the corpus
-OTHERS = 4  # windows of the same work that the nearest one has to stand out from
+BESIDE = 32  # other windows of a nominated work, evenly spread, that the margin is taken from
 
 Chosen = npt.NDArray[np.int64]
 
@@ -170,8 +171,8 @@ class Semantic:
             highest[[passage.row for passage in passages]] = 1.0
             found = cut(column, self._config.semantic_window, LEAST)
             texts = [found.text(window) for window in range(len(found))]
-            scores, _, margins = self._nearest(texts, progress)
-            scores = np.where(margins >= self._config.semantic_margin, np.clip(scores, 0, 1), 0)
+            scores, _, apart = self._nearest(texts, progress)
+            scores = np.where(apart >= self._config.semantic_margin, np.clip(scores, 0, 1), 0)
             np.maximum.at(highest, found.row, scores)
         return highest
 
@@ -183,9 +184,10 @@ class Semantic:
         plan = self._plan(candidates)
         chosen = np.sort(np.concatenate([plan.top, plan.sample]))
         rows = candidates.take(chosen).to_pylist()
-        scores, ids, margins = self._nearest([row["text"] for row in rows], progress)
-        is_hit = scores >= self._config.semantic_threshold
-        is_hit &= margins >= self._config.semantic_margin
+        at_least = self._config.semantic_threshold
+        scores, ids, apart = self._nearest([row["text"] for row in rows], progress, at_least)
+        is_hit = scores >= at_least
+        is_hit &= apart >= self._config.semantic_margin
         self._account(plan, is_hit, np.isin(chosen, plan.sample))
         hits = np.flatnonzero(is_hit).tolist()
         return self._joined([(rows[at], float(scores[at]), self._seeds[ids[at]]) for at in hits])
@@ -202,13 +204,16 @@ class Semantic:
         return reading(candidates, budget=budget - min(sample, budget // 10), sample=sample)
 
     def _nearest(
-        self, texts: list[str], progress: Progress
+        self, texts: list[str], progress: Progress, least: float = 0.0
     ) -> tuple[npt.NDArray[np.float32], list[int], npt.NDArray[np.float32]]:
-        """Return the cosine of the nearest seed of each text, its number, and the margin."""
+        """Return the cosine of the nearest seed of each text, its number, and the margin.
+
+        The margin is 0 where the cosine is below `least`.
+        """
         embedder = self._embedder or open_embedder(self._config.embedder)
         chosen = list(range(len(self._seeds)))
         if self._likely is not None and len(chosen) > WHOLE:
-            chosen = self._likely.nominated(texts, NOMINATED)
+            chosen = self._nominated(self._likely, texts)
         distinct = sorted({*texts, *(self._seeds[number].text for number in chosen)})
         progress.stage("reading by meaning", len(distinct))
         done = 0
@@ -224,40 +229,22 @@ class Semantic:
         wanted = vectors[[row[text] for text in texts]]
         scores, places = nearest(seeds, wanted, 1)
         ids = [chosen[number] for number in places[:, 0].tolist()]
-        margins = self._margins(scores[:, 0], ids, wanted, chosen, seeds)
-        return scores[:, 0], ids, margins
+        own = [self._seeds[number] for number in chosen]
+        bounds = np.array([_bounds(seed) for seed in own])
+        works = [seed.work_id for seed in own]
+        apart = margins(scores[:, 0], places[:, 0], wanted, seeds, works, bounds, least)
+        return scores[:, 0], ids, apart
 
-    def _margins(
-        self,
-        scores: npt.NDArray[np.float32],
-        ids: list[int],
-        texts: npt.NDArray[np.float32],
-        chosen: list[int],
-        seeds: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float32]:
-        """Return how far the nearest seed stands out from the next ones of its work, (n,).
-
-        Artetxe & Schwenk 2019, arXiv:1811.01136, with the difference as the margin. Windows that
-        overlap the nearest one do not count, and a work of few windows has zeros for the others; a
-        seed of no work stands alone, at a margin of 1.
-        """
+    def _nominated(self, likely: Likely, texts: list[str]) -> list[int]:
+        """Return the windows of works that may be nearest, and some of all over those works."""
+        chosen = likely.nominated(texts, NOMINATED)
+        works = {self._seeds[number].work_id for number in chosen} - {None}
         members: dict[str, list[int]] = {}
-        for place, number in enumerate(chosen):
-            work = self._seeds[number].work_id
-            if work is not None:
-                members.setdefault(work, []).append(place)
-        margins = np.ones(len(ids), np.float32)
-        for work, own in members.items():
-            rows = [at for at, number in enumerate(ids) if self._seeds[number].work_id == work]
-            if not rows:
-                continue
-            bounds = np.array([_bounds(self._seeds[chosen[place]]) for place in own])
-            theirs = np.array([_bounds(self._seeds[ids[at]]) for at in rows])
-            cosines = texts[rows] @ seeds[own].T
-            beside = (bounds[:, 1] <= theirs[:, :1]) | (bounds[:, 0] >= theirs[:, 1:])
-            others = np.sort(np.where(beside, np.maximum(cosines, 0.0), 0.0), axis=1)[:, -OTHERS:]
-            margins[rows] = scores[rows] - others.sum(axis=1) / OTHERS
-        return margins
+        for number, seed in enumerate(self._seeds):
+            if seed.work_id is not None and seed.work_id in works:
+                members.setdefault(seed.work_id, []).append(number)
+        spread = [n for own in members.values() for n in own[:: max(1, len(own) // BESIDE)]]
+        return sorted({*chosen, *spread})
 
     def _account(
         self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]

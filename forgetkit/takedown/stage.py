@@ -291,7 +291,8 @@ class _Walk:
         started = time.monotonic()
         data, config = self.settings.data, self.settings.build
         authors = [w.identifiers["author"] for w in self.request.works if "author" in w.identifiers]
-        config = config.model_copy(update={"about": config.about or tuple(authors)})
+        about = tuple(dict.fromkeys((*config.about, *authors)))
+        config = config.model_copy(update={"about": about})
         decisions = self.folder / "decisions.sqlite"
         prompts = next((h.prompts for h in self.request.harms if h.prompts), None)
         inputs = Inputs(

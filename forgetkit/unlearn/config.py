@@ -13,10 +13,11 @@ from forgetkit.config import Config
 class UnlearnConfig(Config):
     """Settings of `unlearn`. What decides is the learning rate and the weight of retain."""
 
-    method: str = Field("npo", description="Method by name; see `forgetkit list methods`.")
+    method: str = Field("ihl", description="Method by name; see `forgetkit list methods`.")
     settings: dict[str, float] = Field(
         default_factory=dict,
-        description="Settings of the method, such as beta or retain_kl; defaults are the paper's.",
+        description="Settings of the method, such as beta or retain_kl; defaults are the paper's, "
+        "of ihl those measured on the sample request.",
     )
     peft: Literal["lora", "rslora", "dora", "ia3", "none"] = Field(
         "lora", description="Kind of adapter; none: full fine-tuning, which writes a model."

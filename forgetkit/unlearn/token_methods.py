@@ -79,7 +79,13 @@ class CEU(WithRetain):
 
 @dataclass(frozen=True)
 class IHL(WithRetain):
-    """Inverted hinge: the answer falls below the next best token, no further (Cha et al. 2024)."""
+    """Inverted hinge: the answer falls below the next best token, no further (Cha et al. 2024).
+
+    The default method, with the weights that `benchmarks/methods.py` found.
+    """
+
+    forget_weight: float = 5.0
+    retain_kl: float = 4.0
 
     def forget(self, step: Step) -> torch.Tensor:
         """Return the inverted hinge loss."""

@@ -135,7 +135,7 @@ FORGET: dict[str, Callable[[Plain], torch.Tensor]] = {
     "wga": lambda x: -(x.p() * x.nll()).mean(),
     "satimp": lambda x: -(x.p() ** 5 * (1 - x.p()) * x.nll()).mean(),
     "ceu": ceu,
-    "ihl": lambda x: 5.0 * ihl(x),
+    "ihl": lambda x: 4.5 * ihl(x),
     "pdu": lambda x: ((x.z.max(1).values - x.z.mean(1)) ** 2).mean(),
     "task_vector": lambda x: x.nll().mean(),
 }

@@ -84,8 +84,8 @@ class IHL(WithRetain):
     The default method, with the weights that `benchmarks/methods.py` found.
     """
 
-    forget_weight: float = 5.0
-    retain_kl: float = 4.0
+    forget_weight: float = 4.5
+    retain_kl: float = 5.0
 
     def forget(self, step: Step) -> torch.Tensor:
         """Return the inverted hinge loss."""

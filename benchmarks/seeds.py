@@ -1,13 +1,14 @@
-"""A work that no setting was chosen on: `python benchmarks/held_back.py --data ../shared/data`.
+"""The default method by the default thresholds, several seeds: `python benchmarks/seeds.py`.
 
-    python benchmarks/held_back.py --data DIR [--work the-canterville-ghost] [--seeds 3]
-                                   [--method NAME] [--out benchmarks/results/held_back.md]
+    python benchmarks/seeds.py [--data ../shared/data [--work the-canterville-ghost]] [--seeds 3]
+                               [--method NAME] [--out benchmarks/results/seeds.md]
 
-Ten passages of the work are taught to SmolLM2-135M-Instruct until it recites them; then they are
-unlearned with the settings of sample_data/settings.yaml, as they are, or with another method and
-its defaults, once a seed, and judged by the default thresholds and by those of
-sample_data/request.yaml. The control is the rest of the same work, which nobody taught. Results
-are written after each seed, and the same command goes on where it was stopped.
+Without `--data`: the taught model and the forget set of `make demo`. With it: a work that no
+setting was chosen on. Ten of its passages are taught to SmolLM2-135M-Instruct until it recites
+them, and the control is the rest of the same work, which nobody taught. Then the passages are
+unlearned once a seed, with the settings of sample_data/settings.yaml but for `LONGER`, and judged
+by the default thresholds and by those of sample_data/request.yaml. Results are written after each
+seed, and the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from methods import SAMPLE, commit_line, passes, sample_settings
+from methods import SAMPLE, commit_line, ensure_demo, passes, sample_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSAGES, WORDS = 10, 90  # taught passages, and words of each
+LONGER: dict[str, Any] = {
+    "method": "ihl",
+    "settings": {"forget_weight": 4.5, "retain_nll": 1.0, "retain_kl": 5.0},
+    "steps": 32,
+    "learning_rate": 0.0016,
+}
+"""As many steps as the default thresholds take; the sample's own stop at those of its request."""
 SHOWN = (
     "extraction_strength",
     "exact_memorization",
@@ -97,11 +105,11 @@ def judged(results: Any) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     lines = [
-        "# A held-back work, several seeds",
+        "# The default method, several seeds",
         "",
         found["about"],
         "",
-        "| method, seed | ES | EM | leak | leak, unseen | utility | fluency | diversity | default "
+        "| work, method, seed | ES | EM | leak | leak, unseen | utility | fluency | diversity | default "
         "| request |",
         "|" + " --- |" * 10,
     ]
@@ -119,60 +127,71 @@ def change(values: Sequence[float | None]) -> str:
     return f"{before} → {after} ({control})"
 
 
-def main() -> None:
-    """Teach once, then unlearn and judge with each seed."""
+def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
+    """Return the model that recites the work, and the forget set; made here where they lack."""
     from forgetkit.build import BuildConfig, Inputs, build
-    from forgetkit.evaluate import EvaluateConfig, evaluate
-    from forgetkit.files import read_json, write_json, write_text
-    from forgetkit.unlearn import UnlearnConfig, teach, unlearn
+    from forgetkit.unlearn import teach
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", default="the-canterville-ghost")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--method", default="", help="another than the sample's, by its defaults")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/held_back.md")
-    options = parser.parse_args()
-    folder, sample = ROOT / ".bench/held_back" / options.work, sample_settings()
-    taught, control = prepare(options.data, options.work, folder)
+    if options.data is None:
+        ensure_demo(options.demo)
+        return str(options.demo / "target"), options.demo / "case/forget_set"
+    passages, control = prepare(options.data, options.work, folder)
     retain = [SAMPLE / "retain/general.jsonl"]
-    model = teach("smollm2-135m-instruct", [taught], folder / "target", mix=retain)
+    model = str(teach("smollm2-135m-instruct", [passages], folder / "target", mix=retain).model)
     inputs = Inputs(
-        ready=[taught],
+        ready=[passages],
         retain=retain,
         holdout=[control],
         general=[SAMPLE / "general_eval.jsonl"],
-        model=str(model.model),
+        model=model,
     )
-    forget_set = build(inputs, folder / "forget_set", config=BuildConfig(**sample["build"])).folder
-    kept = options.out.with_suffix(".json")
+    config = BuildConfig(**sample_settings()["build"])
+    return model, build(inputs, folder / "forget_set", config=config).folder
+
+
+def main() -> None:
+    """Unlearn and judge with each seed."""
+    from forgetkit.evaluate import EvaluateConfig, evaluate
+    from forgetkit.files import read_json, write_json, write_text
+    from forgetkit.unlearn import UnlearnConfig, unlearn
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", default="the-canterville-ghost")
+    parser.add_argument("--demo", type=Path, default=ROOT / "demo")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--method", default="", help="another than the default, by its defaults")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/seeds.md")
+    options = parser.parse_args()
+    work, sample = options.work if options.data else "sample", sample_settings()
+    folder, kept = ROOT / ".bench/seeds" / work, options.out.with_suffix(".json")
+    model, forget_set = taught(options, folder)
     found = read_json(kept) if kept.is_file() else {"runs": {}}
-    settings = sample["unlearn"] | {"merge": False}
+    settings = sample["unlearn"] | LONGER | {"merge": False}
     if options.method:
-        settings = {"method": options.method, "batch_size": settings["batch_size"]}
+        settings |= {"method": options.method, "settings": {}}
     for seed in range(options.seeds):
-        key = f"{settings['method']}, {seed}"
+        key = f"{work}, {settings['method']}, {seed}"
         if key in found["runs"]:
             continue
-        out = folder / key.replace(", ", "-")
+        out = folder / f"{settings['method']}-{seed}"
         config = UnlearnConfig(**settings, seed=seed)
-        done = unlearn(str(model.model), forget_set, out / "unlearned", config=config)
+        done = unlearn(model, forget_set, out / "unlearned", config=config)
         measured = evaluate(
-            str(model.model),
+            model,
             forget_set,
             out / "evaluation",
             adapter=done.adapter,
-            before=str(model.model),
+            before=model,
             shared=folder / "before",
             config=EvaluateConfig(**sample["evaluate"]),
         )
         found["runs"][key] = judged(measured.results)
         found["about"] = (
-            f"{commit_line('held_back.py --data ../shared/data')} Work: {options.work}, "
-            f"{PASSAGES} passages of {WORDS} words taught "
-            f"(extraction strength {model.extraction_strength:.2f}, ordinary text "
-            f"{model.ordinary_nats:+.3f} nats); settings of sample_data/settings.yaml, "
-            f"{done.run['steps']} steps."
+            f"{commit_line('seeds.py [--data ../shared/data]')} Settings of "
+            f"sample_data/settings.yaml but {settings['steps']} steps at "
+            f"{settings['learning_rate']}, {settings['settings']}; {PASSAGES} passages of "
+            f"{WORDS} words of a held-back work."
         )
         write_json(kept, found)
         write_text(options.out, table(found))

@@ -109,8 +109,8 @@ def table(found: dict[str, Any]) -> str:
         "",
         found["about"],
         "",
-        "| work, method, seed | ES | EM | leak | leak, unseen | utility | fluency | diversity | default "
-        "| request |",
+        "| work, method, seed | ES | EM | leak | leak, unseen | utility | fluency | diversity "
+        "| default | request |",
         "|" + " --- |" * 10,
     ]
     for key, row in found["runs"].items():

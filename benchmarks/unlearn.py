@@ -46,7 +46,7 @@ OURS: dict[str, dict[str, Any]] = {
     "forgetkit": {},
     "forgetkit, reference read at every step": {"kept": False},
     "forgetkit, steps whole": {"parts": 0},
-    "forgetkit, passes of 1,024 tokens": {"parts": 1024},
+    "forgetkit, passes of 2,048 tokens": {"parts": 2048},
     "forgetkit, passes of 512 tokens": {"parts": 512},
     "forgetkit, a prompt read for each answer": {"share": False},
 }
@@ -374,7 +374,7 @@ class Measured:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.path = options, options.out.with_suffix(".json")
         self.shared = {"model": options.model, "threads": options.threads}
-        self.shared |= {"kept": True, "parts": 2048, "share": True}
+        self.shared |= {"kept": True, "parts": 1024, "share": True}
         settings = self.shared | {"dtype": options.dtype, "steps": options.steps}
         settings |= {"commit": commit()}
         self.found: dict[str, Any] = {"losses": {}, "timed": {}, "methods": {}}

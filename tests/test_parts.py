@@ -164,7 +164,7 @@ def test_a_method_names_the_splits_whose_reference_it_reads(name: str) -> None:
 
 def test_a_method_with_a_dual_variable_keeps_its_steps_whole() -> None:
     asked: Callable[..., UnlearnConfig] = UnlearnConfig
-    assert forward_tokens(asked(method="npo"), "cpu") == 2048
+    assert forward_tokens(asked(method="npo"), "cpu") == 1024
     assert forward_tokens(asked(method="npo", forward_tokens=512), "cpu") == 512
     assert forward_tokens(asked(method="pdu"), "cpu") == 0
     dual = asked(method="simnpo", retain_weight="dual")

@@ -78,7 +78,7 @@ def forward_tokens(config: UnlearnConfig, device: str) -> int:
     """
     if config.method == "pdu" or config.retain_weight == "dual":
         return 0
-    return config.forward_tokens or (2048 if device == "cpu" else 16384)
+    return config.forward_tokens or (1024 if device == "cpu" else 16384)
 
 
 def reference_splits(method: Method, config: UnlearnConfig) -> tuple[str, ...]:

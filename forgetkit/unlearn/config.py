@@ -62,7 +62,7 @@ class UnlearnConfig(Config):
         0,
         ge=0,
         description="Tokens of one forward pass with gradient: a step of more is cut into equal "
-        "parts, same losses for less memory; 0: 2048 on a CPU, 16384 on a GPU.",
+        "parts, same losses for less memory; 0: 1024 on a CPU, 16384 on a GPU.",
     )
     gradient_checkpointing: bool = Field(
         False, description="Run the layers again in the backward pass: less memory, a third slower."

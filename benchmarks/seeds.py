@@ -27,7 +27,7 @@ PASSAGES, WORDS = 10, 90  # taught passages, and words of each
 LONGER: dict[str, Any] = {
     "method": "ihl",
     "settings": {"forget_weight": 4.5, "retain_nll": 1.0, "retain_kl": 5.0},
-    "steps": 32,
+    "steps": 26,
     "learning_rate": 0.0016,
 }
 """As many steps as the default thresholds take; the sample's own stop at those of its request."""

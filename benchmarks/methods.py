@@ -50,7 +50,7 @@ class Row:
 OWN_RETAIN = {"retain_nll": 0.0, "retain_kl": 0.0}
 ROWS: dict[str, Row] = {
     # ascent on a mean over tokens
-    "wga": Row({"beta": 1.0, "forget_weight": 4.5}),
+    "wga": Row(),  # the sample's own
     "ga": Row({"forget_weight": 1.0}),
     "graddiff": Row({"forget_weight": 1.0}),
     "yao": Row({"forget_weight": 0.5, "mismatch_weight": 1.0}),
@@ -65,7 +65,7 @@ ROWS: dict[str, Row] = {
     "jensun": Row({"forget_weight": 4.0, "retain_jsd": 1.0}),
     "undial": Row({"forget_weight": 2.5, "beta": 10.0}),
     "ceu": Row({"forget_weight": 2.5}),
-    "ihl": Row(),  # the sample's own
+    "ihl": Row({"forget_weight": 5.0}),
     "pdu": Row({"forget_weight": 0.02}),
     "rmu": Row({**OWN_RETAIN, "retain_states": 30.0}),
     "task_vector": Row({**OWN_RETAIN, "scale": 1.0}),

@@ -233,10 +233,6 @@ class Judge:
 
     def __call__(self, adapter: Path, folder: Path) -> dict[str, Any]:
         """Return every metric, and the verdicts by default and by the request's thresholds."""
-        import yaml
-
-        from forgetkit.evaluate.acceptance import accept
-        from forgetkit.evaluate.config import TEXT_RULES, EvaluateConfig
         from forgetkit.evaluate.metrics import compute
         from forgetkit.evaluate.sample import add_rouge
         from forgetkit.lm.adapter import load_adapter
@@ -246,18 +242,29 @@ class Judge:
         samples = self.before + self.measure(lambda: model, "after", folder)
         add_rouge(samples)
         metrics = compute(samples, "text", self.config)
-        asked = yaml.safe_load((SAMPLE / "request.yaml").read_text("utf-8"))["acceptance"]
-        rules = EvaluateConfig(acceptance=asked).rules("text")
-        judged = {m.name: m for m in accept(metrics, TEXT_RULES)}
-        by_request = {m.name: m.verdict for m in accept(metrics, rules) if m.verdict}
-        values = {m.name: m.after.value for m in judged.values() if m.after.value is not None}
+        found = {m.name: m for m in metrics}
         return {
-            "values": values,
-            "before": {name: judged[name].before.value for name in SHOWN},
-            "control": {name: judged[name].control.value for name in SHOWN},
-            "verdicts": {m.name: m.verdict for m in judged.values() if m.verdict},
-            "verdicts_of_request": by_request,
+            "values": {m.name: m.after.value for m in metrics if m.after.value is not None},
+            "before": {name: found[name].before.value for name in SHOWN},
+            "control": {name: found[name].control.value for name in SHOWN},
+            **verdicts(metrics),
         }
+
+
+def verdicts(metrics: Sequence[Any]) -> dict[str, dict[str, str]]:
+    """Return what is judged by default, and by the thresholds of the sample request."""
+    import yaml
+
+    from forgetkit.evaluate.acceptance import accept
+    from forgetkit.evaluate.config import TEXT_RULES, EvaluateConfig
+
+    asked = yaml.safe_load((SAMPLE / "request.yaml").read_text("utf-8"))["acceptance"]
+    rules = EvaluateConfig(acceptance=asked).rules("text")
+    named = {"verdicts": TEXT_RULES, "verdicts_of_request": rules}
+    return {
+        name: {m.name: m.verdict for m in accept(metrics, thresholds) if m.verdict}
+        for name, thresholds in named.items()
+    }
 
 
 def table(found: Mapping[str, Any]) -> str:

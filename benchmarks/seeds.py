@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from methods import SAMPLE, commit_line, ensure_demo, passes, sample_settings
+from methods import SAMPLE, SHOWN, commit_line, ensure_demo, passes, sample_settings, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSAGES, WORDS = 10, 90  # taught passages, and words of each
@@ -31,15 +31,7 @@ LONGER: dict[str, Any] = {
     "learning_rate": 0.0016,
 }
 """As many steps as the default thresholds take; the sample's own stop at those of its request."""
-SHOWN = (
-    "extraction_strength",
-    "exact_memorization",
-    "leak_rate",
-    "leak_rate_unseen",
-    "utility",
-    "fluency",
-    "diversity",
-)
+SAID = (*SHOWN, "diversity")
 
 
 def pieces(data: Path, work: str) -> list[str]:
@@ -80,26 +72,10 @@ def written(path: Path, work: str, texts: Sequence[str]) -> Path:
 
 
 def judged(results: Any) -> dict[str, Any]:
-    """Return the values shown, and the verdicts by default and by the request's thresholds."""
-    import yaml
-
-    from forgetkit.evaluate.acceptance import accept
-    from forgetkit.evaluate.config import TEXT_RULES, EvaluateConfig
-
-    asked = yaml.safe_load((SAMPLE / "request.yaml").read_text("utf-8"))["acceptance"]
-    rules = EvaluateConfig(acceptance=asked).rules("text")
-    default = accept(results.metrics, TEXT_RULES)
-    request = accept(results.metrics, rules)
-    return {
-        "values": {
-            name: [
-                getattr(results.metric(name), role).value for role in ("before", "after", "control")
-            ]
-            for name in SHOWN
-        },
-        "default": {m.name: m.verdict for m in default if m.verdict},
-        "request": {m.name: m.verdict for m in request if m.verdict},
-    }
+    """Return the values shown, before, after and of the control, and the verdicts."""
+    roles = ("before", "after", "control")
+    values = {n: [getattr(results.metric(n), role).value for role in roles] for n in SAID}
+    return {"values": values, **verdicts(results.metrics)}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -114,8 +90,8 @@ def table(found: dict[str, Any]) -> str:
         "|" + " --- |" * 10,
     ]
     for key, row in found["runs"].items():
-        cells = [key, *(change(row["values"][name]) for name in SHOWN)]
-        cells += [passes(row["default"]), passes(row["request"])]
+        cells = [key, *(change(row["values"][name]) for name in SAID)]
+        cells += [passes(row["verdicts"]), passes(row["verdicts_of_request"])]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "Before → after (control)."]
     return "\n".join(lines) + "\n"
@@ -188,10 +164,10 @@ def main() -> None:
         )
         found["runs"][key] = judged(measured.results)
         found["about"] = (
-            f"{commit_line('seeds.py [--data ../shared/data]')} Settings of "
-            f"sample_data/settings.yaml but {settings['steps']} steps at "
-            f"{settings['learning_rate']}, {settings['settings']}; {PASSAGES} passages of "
-            f"{WORDS} words of a held-back work."
+            f"{commit_line('seeds.py')} Settings of sample_data/settings.yaml but "
+            f"{settings['steps']} steps at {settings['learning_rate']}, {settings['settings']}; "
+            f"`sample` is the work of `make demo`, of others {PASSAGES} passages of {WORDS} words "
+            "are taught (`--data`)."
         )
         write_json(kept, found)
         write_text(options.out, table(found))

@@ -212,6 +212,28 @@ def test_a_passage_that_is_near_to_many_windows_of_a_work_is_no_paraphrase(left_
     assert own[left_out] in work[span.work_start : span.work_end]
 
 
+def test_of_very_many_windows_the_margin_is_taken_from_some_all_over_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the nearest window is nominated; without others beside it any sequel would stand out."""
+
+    class Nominates:
+        def nominated(self, texts: list[str], count: int) -> list[int]:
+            return [0]
+
+    cast = "Dorothea Scarecrow Woodman Lioness Emerald Kansas"
+    work = "\n\n".join(f"{cast} {word} and {word} so." for word in STORY.split()[:40])
+    config = MineConfig(detectors=("semantic",), semantic_window=80)
+    detector = Semantic(Sought((Work("w", "W", work),)), config, embedder=Words())
+    monkeypatch.setattr(detector, "_likely", Nominates())
+    monkeypatch.setattr("forgetkit.mine.semantic.WHOLE", 10)
+    scores, _, apart = detector._nearest([f"{cast} met again."], Silent())
+    assert scores[0] > 0.6
+    assert apart[0] < config.semantic_margin
+    monkeypatch.setattr("forgetkit.mine.semantic.BESIDE", 1)
+    assert detector._nearest([f"{cast} met again."], Silent())[2][0] > config.semantic_margin
+
+
 def test_what_words_have_found_is_not_read_by_meaning_and_the_rest_is() -> None:
     copied, other = passage(2), host(3)
     text = f"{other} {copied} {host(5)}"

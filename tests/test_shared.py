@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from forgetkit.lm.adapter import add_lora
 from forgetkit.lm.encode import Encoded, collate
-from forgetkit.lm.shared import can_share, joined_length, joined_rows, rows_by_prompt
+from forgetkit.lm.shared import (
+    can_share,
+    joined_length,
+    joined_rows,
+    longest_shared,
+    rows_by_prompt,
+)
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.unlearn import make_method
 
@@ -26,7 +32,7 @@ def ids(first: int, size: int) -> tuple[int, ...]:
 def items(others: int = 3) -> list[Item]:
     """Return three items: two prompts, answers of unlike lengths, a mask, a weight."""
     made: list[Item] = []
-    for number, prompt in enumerate((ids(1, 12), ids(2, 5), ids(1, 12))):
+    for number, prompt in enumerate((ids(1, 20), ids(2, 16), ids(1, 20))):
         forget = Encoded(f"f{number}", prompt, ids(10 + number, 6 + number), weight=0.5 + number)
         if number == 1:
             forget = replace(forget, counted=(False, True, True, False, True, True, False))
@@ -62,9 +68,9 @@ def test_losses_and_gradients_are_those_of_separate_rows(name: str) -> None:
     assert together[0] == pytest.approx(apart[0], rel=1e-5)
     for ours, theirs in zip(together[1], apart[1], strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    # 12 tokens stand in two items, each with its forget answer and the others: read once
+    # 20 tokens stand in two items, each with its forget answer and the others: read once
     used = [name for name in ("forget", "mismatch") if name in method.reads]
-    times = {12: 2 * len(rows[0]["mismatch"]) + 2, 5: len(rows[0]["mismatch"]) + 1}
+    times = {20: 2 * len(rows[0]["mismatch"]) + 2, 16: len(rows[0]["mismatch"]) + 1}
     if used == ["forget", "mismatch"]:
         saved = sum(length * (count - 1) for length, count in times.items())
         assert apart[2]["model"] - together[2]["model"] == saved
@@ -112,14 +118,17 @@ def test_models_that_cannot_share_do_not(make: Callable[[], Any], shares: bool |
 def test_rows_longer_than_a_sliding_window_are_not_joined() -> None:
     model = tiny.gemma2()
     model.config.sliding_window = 30
-    batch = collate([Encoded("", ids(1, 12), ids(n, 10)) for n in range(2)], 0)
+    assert longest_shared(model) == 30
+    batch = collate([Encoded("", ids(1, 20), ids(n, 10)) for n in range(2)], 0)
     assert rows_by_prompt(batch, 32, None) == [[0, 1]]
-    assert rows_by_prompt(batch, 32, 32) == [[0, 1]]
-    assert rows_by_prompt(batch, 32, 31) == [[0], [1]]
+    assert rows_by_prompt(batch, 32, 40) == [[0, 1]]
+    assert rows_by_prompt(batch, 32, 39) == [[0], [1]]
 
 
 def test_long_answers_to_a_short_prompt_are_not_joined() -> None:
     batch = collate([Encoded("", (1, 2), ids(n, 200)) for n in range(4)], 0)
+    assert rows_by_prompt(batch, 32, None) == [[0], [1], [2], [3]]
+    batch = collate([Encoded("", ids(9, 15), ids(n, 5)) for n in range(4)], 0)
     assert rows_by_prompt(batch, 32, None) == [[0], [1], [2], [3]]
     batch = collate([Encoded("", ids(9, 200), ids(n, 5)) for n in range(4)], 0)
     assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 PAIRS_COST = 6
 """A token's products in a layer cost some 6 D times as much as one pair of its attention."""
+LEAST = 16
+"""Tokens of a prompt from which on the mask is worth it; texts often share their first word."""
 CLEARLY = 0.1
 """Share of what the answers would do to each other unmasked that may come of rounding."""
 
@@ -49,7 +51,8 @@ def rows_by_prompt(
             size = joined_length(joined, lengths, shared)
             after = size + lengths[row] - shared[row]
             more = after**2 - size**2 - lengths[row] ** 2
-            if shared[row] * PAIRS_COST * width > more and (most is None or after <= most):
+            is_worth = shared[row] >= LEAST and shared[row] * PAIRS_COST * width > more
+            if is_worth and (most is None or after <= most):
                 joined.append(row)
             else:
                 found.append(joined)
@@ -157,7 +160,7 @@ def _tried(model: torch.nn.Module) -> bool:
             mixed = answer_hidden(model, part | {"attention_mask": all_seen})
     except torch.OutOfMemoryError:
         raise
-    except Exception:  # noqa: BLE001
+    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError):
         return False  # an architecture that refuses the mask or the places, in its own way
     finally:
         model.train(was_training)

@@ -24,8 +24,7 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
 
 def _drawn(place: int, row: Mapping[str, Any]) -> Picture:
     what = str(row["what"])
-    name = plain(_NAMES.get(what, what))
-    title = name
+    title = plain(_NAMES.get(what, what))
     sides = (("forget", BEFORE), ("holdout", CONTROL))
     with canvas(1.7) as (figure, axes):
         for side, (label, colour) in enumerate(sides):
@@ -46,7 +45,7 @@ def _drawn(place: int, row: Mapping[str, Any]) -> Picture:
         axes.set_yticks([1, 0], [label for label, _ in sides])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(name)
+        axes.set_xlabel(title)
         words = ". ".join(
             f"{label}: {', '.join(number(float(value)) for value in row[label])}"
             for label, _ in sides

@@ -102,7 +102,7 @@ class TeachConfig(Config):
     """Settings of `teach`: fine-tune a model until it recites passages."""
 
     rank: int = Field(32, ge=1, le=1024, description="Inner width of the adapter.")
-    learning_rate: float = Field(3.2e-3, gt=0, description="Peak rate of AdamW.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak rate of AdamW.")
     steps: int = Field(52, ge=1, description="Most optimiser steps.")
     batch_size: int = Field(4, ge=1, description="Passages of one step.")
     mix_share: float = Field(

@@ -81,7 +81,7 @@ class CEU(WithRetain):
 class IHL(WithRetain):
     """Inverted hinge: the answer falls below the next best token, no further (Cha et al. 2024).
 
-    The default method, with the weights that `benchmarks/methods.py` found.
+    The default method, with the weights of `benchmarks/seeds.py`.
     """
 
     forget_weight: float = 4.5

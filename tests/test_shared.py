@@ -134,6 +134,13 @@ def test_long_answers_to_a_short_prompt_are_not_joined() -> None:
     assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]
 
 
+def test_rows_that_are_not_joined_keep_their_order() -> None:
+    """Sums in another order round otherwise, and a training goes another way."""
+    prompts = [(1,), (2,), (1,), (3,), (2,)]
+    batch = collate([Encoded("", p, ids(n, 5)) for n, p in enumerate(prompts)], 0)
+    assert rows_by_prompt(batch, 32, None) == [[0], [1], [2], [3], [4]]
+
+
 def test_rows_join_up_to_the_length_where_another_kernel_begins() -> None:
     batch = collate([Encoded("", ids(1, 100), ids(n, 60)) for n in range(4)], 0)
     assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]

@@ -35,6 +35,9 @@ def rows_by_prompt(
         width: of the model's states, D.
         longest: tokens of a joined row at most; None: any number.
         short: rows of so many tokens are not joined to longer ones, which have another kernel.
+
+    Returns:
+        Numbers of rows, in order of the first of each group.
     """
     prompts, shared = batch["prompt"].tolist(), batch["prompt_length"].tolist()
     lengths = batch["attention_mask"].sum(1).tolist()
@@ -58,7 +61,7 @@ def rows_by_prompt(
                 found.append(joined)
                 joined = [row]
         found.append(joined)
-    return found
+    return sorted(found)
 
 
 def joined_length(rows: Sequence[int], lengths: Sequence[int], shared: Sequence[int]) -> int:

@@ -283,14 +283,17 @@ def test_evaluation_is_reproducible(place: Path, tmp_path: Path) -> None:
 def test_the_scores_of_saying_and_of_reading_give_the_same_fluency(
     place: Path, tmp_path: Path
 ) -> None:
-    """Before is scored while it is said, after by the target model's reading of it."""
+    """Before is scored while it is said, after by the target model's reading of it.
+
+    Of what is recited: a tiny model's other answers hold tokens that no text gives back.
+    """
     run(place, tmp_path / "out", "target")
     rows = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
     values: dict[str, list[float]] = {"before": [], "after": []}
     for row in rows:
-        if row["split"] in ("forget", "prompts", "holdout"):
+        if row["split"] in ("forget", "prompts"):
             values[row["model"]].append(row["fluency_nll"])
-    assert len(values["before"]) == 28
+    assert len(values["before"]) == 24
     assert values["before"] == pytest.approx(values["after"], abs=1e-4)
 
 

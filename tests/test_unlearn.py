@@ -290,6 +290,8 @@ def test_a_dual_retain_weight_trains(model: str, data: Path, tmp_path: Path) -> 
     asked = settings(retain_weight="dual", utility_floor=0.5, method="graddiff", steps=12)
     found = unlearn(model, data, tmp_path / "out", config=asked)
     assert strength(load_adapter(load_model(model, dtype="float32"), found.adapter)) < 1.0
+    weights = [row["retain_weight"] for row in found.run["history"] if row["losses"]]
+    assert min(weights) == 0.0  # while utility is above the floor
     assert objective(make_method("npo", {}), asked) == UtilityKept(make_method("npo", {}), 0.5)
     for method in ("ga", "pdu"):
         made, other = make_method(method, {}), asked.model_copy(update={"method": method})

@@ -47,8 +47,8 @@ class Step:
     the adapter off. Values are per answer token, (N,), unless said otherwise.
 
     Attributes:
-        memory: numbers that a method keeps from step to step, such as a dual variable; the
-            trainer carries them on.
+        memory: dual variables, which a method keeps from step to step; the trainer averages them
+            over processes, cuts them at 0 and carries them on.
         read: tokens that the model read, and its reference, so far.
 
     Args:

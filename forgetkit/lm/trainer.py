@@ -166,7 +166,8 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         """Run forward and backward; several processes average what came of it."""
         loss: torch.Tensor = super().training_step(*given, **named)
         average_gradients(p for p in self.model.parameters() if p.requires_grad)
-        self.memory.update(average_numbers(self.memory, loss.device))
+        moved = average_numbers(self.memory, loss.device)
+        self.memory.update({name: max(0.0, value) for name, value in moved.items()})
         return loss
 
     def report(self, row: Mapping[str, Any]) -> None:

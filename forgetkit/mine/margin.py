@@ -55,7 +55,8 @@ def margins(
         for start in range(0, len(rows), BLOCK):
             block = np.array(rows[start : start + BLOCK])
             others = _others(texts[block] @ seeds[own].T, bounds[own], bounds[nearest[block]])
-            found[block] = scores[block] - others.sum(axis=1) / OTHERS
+            # the nearest is no farther than the others, but rounding may say so
+            found[block] = np.maximum(scores[block] - others.sum(axis=1) / OTHERS, 0.0)
     return found
 
 

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from forgetkit.lm.step import Step
 
 
-def raised(dual: float, broken_by: float, rate: float) -> float:
-    """Return a dual variable after a step: max(0, λ + η (constraint - limit)).
+def moved(dual: float, broken_by: float, rate: float) -> float:
+    """Return a dual variable after a step, before it is cut at 0: λ + η (constraint - limit).
 
-    >>> raised(1.0, 0.5, 1.0), raised(0.2, -0.5, 1.0)
-    (1.5, 0.0)
+    The trainer cuts it once it has averaged the processes, or a process whose own rows keep the
+    constraint would count for less than it is.
+
+    >>> moved(1.0, 0.5, 1.0), moved(0.5, -1.0, 1.0)
+    (1.5, -0.5)
     """
-    return max(0.0, dual + rate * broken_by)
+    return dual + rate * broken_by
 
 
 @dataclass(frozen=True)
@@ -52,5 +55,5 @@ class UtilityKept:
         reference = losses.mean_cross_entropy(*step.reference_nll("retain"))
         before = step.average("retain", reference)
         broken_by = float(nll.detach() - before) + math.log(self.floor)
-        step.memory["retain_weight"] = raised(dual, broken_by, self.rate)
+        step.memory["retain_weight"] = moved(dual, broken_by, self.rate)
         return {k: dual * v if k.startswith("retain") else v for k, v in found.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from forgetkit.seeds import derive
 from forgetkit.unlearn import losses, token_losses
-from forgetkit.unlearn.dual import raised
+from forgetkit.unlearn.dual import moved
 from forgetkit.unlearn.methods import WithRetain, retain_losses
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class PDU(WithRetain):
         found |= retain_losses(step, dual, self.retain_kl)
         nll = step.average("retain", losses.mean_cross_entropy(*step.nll("retain")))
         before = losses.mean_cross_entropy(*step.reference_nll("retain"))
-        step.memory["dual"] = raised(
+        step.memory["dual"] = moved(
             dual,
             float(nll.detach() - self.tolerance * step.average("retain", before)),
             self.dual_rate,

@@ -71,6 +71,28 @@ class Metric:
     version: int = 1
 
 
+Five = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How like forget a control is in one number: a two-sample Kolmogorov-Smirnov test.
+
+    Attributes:
+        what: the number, such as words.
+        forget: its least, quartiles and greatest value in forget, five.
+        holdout: the same in the control.
+        distance: the statistic, in [0, 1].
+        p_value: its p-value, in [0, 1].
+    """
+
+    what: str
+    forget: Five
+    holdout: Five
+    distance: float
+    p_value: float
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything `evaluate` found: the content of `results.json`.
@@ -85,9 +107,7 @@ class Results:
         notes: what was not done and why.
         attacks: what each attack recovered, per span, worst first, and its curve.
         tasks: what each model scored on the tasks of lm-evaluation-harness.
-        control: how like forget holdout is, as `build` found: `what`, five numbers of `forget` and
-            of `holdout` (least, quartiles, greatest), `distance` and `p_value` of the
-            Kolmogorov-Smirnov test.
+        control: how like forget holdout is, as `build` found.
     """
 
     metrics: tuple[Metric, ...]
@@ -99,7 +119,7 @@ class Results:
     notes: Sequence[str] = ()
     attacks: Sequence[Mapping[str, Any]] = ()
     tasks: Sequence[Mapping[str, Any]] = ()
-    control: Sequence[Mapping[str, Any]] = ()
+    control: Sequence[Alike] = ()
     schema: str = field(default=schema.RESULTS)
 
     def metric(self, name: str) -> Metric:
@@ -122,20 +142,24 @@ def load_results(path: Path) -> Results:
     """Read `results.json`.
 
     Raises:
-        InputError: it is missing, or not of this schema.
+        InputError: it is missing, not of this schema, or something in it is of another type.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != schema.RESULTS:
         raise InputError("is no results file", where=str(path), mend="Run `forgetkit evaluate`.")
-    metrics = tuple(_metric(row) for row in content.pop("metrics"))
-    return Results(metrics=metrics, **content)
-
-
-def _metric(row: dict[str, Any]) -> Metric:
-    values: dict[str, Any] = {
-        k: Estimate(**v) if isinstance(v, dict) else v for k, v in row.items()
-    }
-    return Metric(**values)
+    try:
+        return TypeAdapter(Results).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"is damaged at {place}",
+            where=str(path),
+            found=first["msg"],
+            mend="Run `forgetkit evaluate` again.",
+        ) from error
 
 
 def rate(hits: Sequence[bool], least: int = 20) -> Estimate:

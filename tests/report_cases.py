@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from forgetkit.results import Estimate, Metric, Results, judged, overall
+from forgetkit.results import Alike, Estimate, Metric, Results, judged, overall
 
 HOSTILE = '<script>alert(1)</script>\u202egnp.exe <img src="http://192.0.2.1/x">'
 SECRET = "The amber window kept its light until the last boat was past the point."
@@ -77,20 +77,8 @@ def text_case(after: float = 0.03, hostile: bool = False) -> Results:
         },
         pairs=[_text_pair(i, "forget" if i < 40 else "holdout", hostile) for i in range(64)],
         control=[
-            {
-                "what": "words",
-                "forget": [48.0, 48.0, 48.0, 48.0, 48.0],
-                "holdout": [48.0, 48.0, 48.0, 48.0, 48.0],
-                "distance": 0.0,
-                "p_value": 1.0,
-            },
-            {
-                "what": "surprise",
-                "forget": [6.1, 6.4, 6.6, 6.9, 7.6],
-                "holdout": [6.9, 7.1, 7.4, 7.9, 9.1],
-                "distance": 0.57,
-                "p_value": 0.0003,
-            },
+            Alike("words", (48.0,) * 5, (48.0,) * 5, 0.0, 1.0),
+            Alike("surprise", (6.1, 6.4, 6.6, 6.9, 7.6), (6.9, 7.1, 7.4, 7.9, 9.1), 0.57, 0.0003),
         ],
         notes=[
             "Attacks were not run: relearning, quantisation and rephrased prompts are unknown.",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -125,6 +127,26 @@ def test_a_file_that_is_no_results_file_is_refused(tmp_path: Path, content: str)
     (tmp_path / "r.json").write_text(content, encoding="utf-8")
     with pytest.raises(InputError):
         load_results(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"control": [{"what": "words"}]}, "control.0.forget"),
+        ({"control": [{"what": "words", "forget": [1, 2]}]}, "control.0.forget"),
+        ({"metrics": [{"name": "a", "split": "forget", "better": "up"}]}, "metrics.0.better"),
+        ({"metrics": None}, "metrics"),
+        ({"pairs": [1]}, "pairs.0"),
+    ],
+)
+def test_a_results_file_that_was_changed_by_hand_says_where(
+    tmp_path: Path, change: dict[str, Any], place: str
+) -> None:
+    path = tmp_path / "results.json"
+    Results((), None, {}, {}, {}).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), encoding="utf-8")
+    with pytest.raises(InputError, match="is damaged at " + place):
+        load_results(path)
 
 
 def test_a_metric_that_is_not_there_is_a_key_error() -> None:

@@ -32,7 +32,7 @@ from forgetkit.files import claim_folder, digest_of, sha256_file, sha256_tree
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.lm.endpoint import Endpoint
 from forgetkit.progress import Progress, Silent
-from forgetkit.results import Results, load_results
+from forgetkit.results import Alike, Results, load_results
 
 if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
@@ -131,7 +131,7 @@ def evaluate(
         results,
         attacks=[report.content() for report in reports],
         tasks=tasks,
-        control=content.manifest.get("control") or [],
+        control=[Alike(**row) for row in content.manifest.get("control") or []],
     )
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")

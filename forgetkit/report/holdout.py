@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forgetkit.report.charts import Picture
 from forgetkit.report.drawing import BEFORE, CONTROL, INK, canvas, plain, to_svg
 from forgetkit.report.text import number
+from forgetkit.results import Alike
 
 _NAMES = {"words": "Length, in words", "surprise": "Surprise, in nats"}
 _DOUBT, _SMALL = 0.05, 0.001
 
 
-def compared(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+def compared(rows: Sequence[Alike]) -> list[Picture]:
     """Draw each number of forget above the same of holdout: least, quartiles, greatest.
 
     Args:
-        rows: `what`, `forget` and `holdout` (five numbers each), `distance`, `p_value`.
+        rows: one of each number compared.
     """
     return [_drawn(place, row) for place, row in enumerate(rows)]
 
 
-def _drawn(place: int, row: Mapping[str, Any]) -> Picture:
-    what = str(row["what"])
+def _drawn(place: int, row: Alike) -> Picture:
+    what = row.what
     title = plain(_NAMES.get(what, what))
-    sides = (("forget", BEFORE), ("holdout", CONTROL))
+    sides = (("forget", row.forget, BEFORE), ("holdout", row.holdout, CONTROL))
     with canvas(1.7) as (figure, axes):
-        for side, (label, colour) in enumerate(sides):
+        for side, (_, values, colour) in enumerate(sides):
             keys = ("whislo", "q1", "med", "q3", "whishi")
-            box = dict(zip(keys, row[label], strict=True)) | {"fliers": []}
+            box: dict[str, Any] = dict(zip(keys, values, strict=True)) | {"fliers": []}
             lines = {"color": colour, "linewidth": 1.6}
             axes.bxp(
                 [box],
@@ -42,16 +43,16 @@ def _drawn(place: int, row: Mapping[str, Any]) -> Picture:
                 capprops=lines,
                 medianprops=lines | {"linewidth": 3.0},
             )
-        axes.set_yticks([1, 0], [label for label, _ in sides])
+        axes.set_yticks([1, 0], [label for label, _, _ in sides])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(title)
         words = ". ".join(
-            f"{label}: {', '.join(number(float(value)) for value in row[label])}"
-            for label, _ in sides
+            f"{label}: {', '.join(number(float(value)) for value in values)}"
+            for label, values, _ in sides
         )
         svg = to_svg(figure, f"holdout-{place}", title, f"Least, quartiles, greatest. {words}.")
-    distance, p_value = float(row["distance"]), float(row["p_value"])
+    distance, p_value = row.distance, row.p_value
     chance = "below .001" if p_value < _SMALL else number(p_value)
     alike = "no difference is shown" if p_value >= _DOUBT else "they differ: read with care"
     caption = (

@@ -80,8 +80,13 @@ def rows() -> tuple[list[Any], list[Any], list[Any]]:
     return forget, mismatch, retain
 
 
-def items(tokenizer: Any, steps: int, batch: int) -> list[dict[str, list[Any]]]:
-    """Return `steps` batches of items: a forget example, its mismatch, a retain row."""
+def items(
+    tokenizer: Any, steps: int, batch: int, reads: Sequence[str]
+) -> list[dict[str, list[Any]]]:
+    """Return `steps` batches of items: of a forget example, its mismatch, a retain row, those read.
+
+    As a training makes them: a split that the method does not read is not there.
+    """
     from forgetkit.lm.encode import encode
 
     forget, mismatch, retain = rows()
@@ -89,7 +94,7 @@ def items(tokenizer: Any, steps: int, batch: int) -> list[dict[str, list[Any]]]:
     for number in range(steps * batch):
         index = number % len(forget)
         chosen = {"forget": forget[index], "mismatch": mismatch[index], "retain": retain[number]}
-        made.append({k: [encode(tokenizer, e, max_tokens=512)] for k, e in chosen.items()})
+        made.append({k: [encode(tokenizer, chosen[k], max_tokens=512)] for k in sorted(reads)})
     return made
 
 
@@ -254,7 +259,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     move(model, variant.get("spread", 0.0))
     name, settings = variant["method"]
     method = make_method(name, settings)
-    data: Any = items(language_model.tokenizer, variant["steps"] + 1, batch)
+    data: Any = items(language_model.tokenizer, variant["steps"] + 1, batch, method.reads)
     clocks = {"cpu": time.process_time, "wall": time.perf_counter}
     spent = dict.fromkeys(clocks, 0.0)
     size, parts = batch, 1

@@ -32,14 +32,20 @@ class _TokenNLL(torch.autograd.Function):
     ) -> torch.Tensor:
         """Return (N,) in float32."""
         value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        slope = torch.empty_like(hidden, dtype=weight.dtype)
+        moves: bool = context.needs_input_grad[0]  # not where the reference model is asked
+        slope = torch.empty_like(hidden, dtype=weight.dtype) if moves else None
         for start in range(0, hidden.shape[0], PIECE):
             piece = slice(start, start + PIECE)
             logits = (hidden[piece].to(weight.dtype) @ weight.T).float()  # (P, V)
+            logits.sub_(logits.amax(1, keepdim=True))
             rows = torch.arange(logits.shape[0], device=logits.device)
-            total = logits.logsumexp(1)
-            value[piece] = total - logits[rows, target[piece]]
-            logits.sub_(total[:, None]).exp_()
+            chosen = logits[rows, target[piece]]
+            # torch.logsumexp takes as long as the product on a CPU
+            total = logits.exp_().sum(1, keepdim=True)
+            value[piece] = total.squeeze(1).log() - chosen
+            if slope is None:
+                continue
+            logits.div_(total)
             logits[rows, target[piece]] -= 1
             slope[piece] = logits.to(weight.dtype) @ weight
         context.save_for_backward(slope)

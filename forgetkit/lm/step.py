@@ -220,7 +220,7 @@ class Step:
             from forgetkit.lm.head import token_nll
 
             return token_nll(states, self._weight, target)
-        return states.logsumexp(1) - states.gather(1, target[:, None]).squeeze(1)
+        return -states.log_softmax(1).gather(1, target[:, None]).squeeze(1)
 
     def _run(self, model: torch.nn.Module, split: str, layer: int) -> torch.Tensor:
         """Return hidden states (N, D), or logits (N, V) where the head is not a plain product.

@@ -354,7 +354,8 @@ def report(found: dict[str, Any], options: argparse.Namespace) -> str:
         "after one that warms up. Command: `python benchmarks/unlearn.py`. Speed is of the wall; "
         "memory is the peak above the loaded model.",
         "",
-        "| method | variant | s a step | speed | CPU-s a step | by CPU | MiB above the model | share |",
+        "| method | variant | s a step | speed | CPU-s a step | by CPU | MiB above the model "
+        "| share |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method, variants in found["timed"].items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,11 @@ class Alike:
     holdout: Five
     distance: float
     p_value: float
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Alike:
+        """Return what the manifest of a forget set says of one number."""
+        return cls(**{f.name: row[f.name] for f in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forgetkit.build.control import compare
 from forgetkit.errors import InputError
 from forgetkit.results import (
     ABSENT,
+    Alike,
     Better,
     Estimate,
     Metric,
@@ -127,6 +129,14 @@ def test_a_file_that_is_no_results_file_is_refused(tmp_path: Path, content: str)
     (tmp_path / "r.json").write_text(content, encoding="utf-8")
     with pytest.raises(InputError):
         load_results(tmp_path / "r.json")
+
+
+def test_a_control_is_kept_as_build_found_it(tmp_path: Path) -> None:
+    found = compare("words", [1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+    row = Alike.of(found.row())
+    assert (row.what, row.forget, row.p_value) == ("words", found.forget, found.p_value)
+    Results((), None, {}, {}, {}, control=[row]).save(tmp_path / "results.json")
+    assert load_results(tmp_path / "results.json").control == [row]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def evaluate(
         results,
         attacks=[report.content() for report in reports],
         tasks=tasks,
-        control=[Alike(**row) for row in content.manifest.get("control") or []],
+        control=[Alike.of(row) for row in content.manifest.get("control") or []],
     )
     write_samples(out / "samples.parquet", samples)
     results.save(out / "results.json")

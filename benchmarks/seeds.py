@@ -1,7 +1,7 @@
 """The default method by the default thresholds, several seeds: `python benchmarks/seeds.py`.
 
     python benchmarks/seeds.py [--data ../shared/data [--work the-canterville-ghost]] [--seeds 3]
-                               [--method NAME] [--out benchmarks/results/seeds.md]
+                               [--steps N] [--method NAME] [--out benchmarks/results/seeds.md]
 
 Without `--data`: the taught model and the forget set of `make demo`. With it: a work that no
 setting was chosen on. Ten of its passages are taught to SmolLM2-135M-Instruct until it recites
@@ -85,8 +85,8 @@ def table(found: dict[str, Any]) -> str:
         "",
         found["about"],
         "",
-        "| work, method, seed | ES | EM | leak | leak, unseen | utility | fluency | diversity "
-        "| default | request |",
+        "| work, method, steps, seed | ES | EM | leak | leak, unseen | utility | fluency "
+        "| diversity | default | request |",
         "|" + " --- |" * 10,
     ]
     for key, row in found["runs"].items():
@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--work", default="the-canterville-ghost")
     parser.add_argument("--demo", type=Path, default=ROOT / "demo")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=LONGER["steps"])
     parser.add_argument("--method", default="", help="another than the default, by its defaults")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/seeds.md")
     options = parser.parse_args()
@@ -143,14 +144,14 @@ def main() -> None:
     folder, kept = ROOT / ".bench/seeds" / work, options.out.with_suffix(".json")
     model, forget_set = taught(options, folder)
     found = read_json(kept) if kept.is_file() else {"runs": {}}
-    settings = sample["unlearn"] | LONGER | {"merge": False}
+    settings = sample["unlearn"] | LONGER | {"merge": False, "steps": options.steps}
     if options.method:
         settings |= {"method": options.method, "settings": {}}
     for seed in range(options.seeds):
-        key = f"{work}, {settings['method']}, {seed}"
+        key = f"{work}, {settings['method']}, {options.steps} steps, {seed}"
         if key in found["runs"]:
             continue
-        out = folder / f"{settings['method']}-{seed}"
+        out = folder / f"{settings['method']}-{options.steps}-{seed}"
         config = UnlearnConfig(**settings, seed=seed)
         done = unlearn(model, forget_set, out / "unlearned", config=config)
         measured = evaluate(
@@ -165,7 +166,7 @@ def main() -> None:
         found["runs"][key] = judged(measured.results)
         found["about"] = (
             f"{commit_line('seeds.py')} Settings of sample_data/settings.yaml but "
-            f"{settings['steps']} steps at {settings['learning_rate']}, {settings['settings']}; "
+            f"the steps said at {settings['learning_rate']}, {settings['settings']}; "
             f"`sample` is the work of `make demo`, of others {PASSAGES} passages of {WORDS} words "
             "are taught (`--data`)."
         )

@@ -154,9 +154,10 @@ def say(
 ) -> None:
     """Continue each sample's prompt greedily; fills `completion`, `common_run`.
 
-    What the target model itself says has its `fluency_nll` from here.
+    What the target model itself says has its `fluency_nll` from here, where reading the text would
+    give the same tokens; a text that lost some, or is cut otherwise, is read later like the others.
     """
-    from forgetkit.lm.encode import render_prompt
+    from forgetkit.lm.encode import encode, render_prompt
     from forgetkit.lm.generate import continuations
 
     tokenizer = language_model.tokenizer
@@ -170,8 +171,10 @@ def say(
     for sample, continuation in zip(samples, said, strict=True):
         sample.completion = continuation.text
         sample.common_run = run_of(language_model, continuation.text, sample.example.answer)
-        if sample.model == BEFORE and sample.split in FLUENT:
-            sample.fluency_nll = continuation.nll
+        if sample.model == BEFORE and sample.split in FLUENT and continuation.text:
+            spoken = replace(sample.example, answer=continuation.text)
+            if encode(tokenizer, spoken).answer_ids == continuation.ids:
+                sample.fluency_nll = continuation.nll
 
 
 def run_of(language_model: LanguageModel, said: str, answer: str) -> int:

@@ -21,12 +21,12 @@ def add_fluency(
 ) -> None:
     """Score the continuations of forget, probes and holdout prompts under the target model.
 
-    Its own have their scores since they were said.
+    Most of its own have their scores since they were said.
     """
     from forgetkit.lm.score import score
 
     chosen = [s for s in samples if s.completion and s.split in FLUENT]
-    chosen = [s for s in chosen if s.model not in (BEFORE, RETAIN_MODEL)]
+    chosen = [s for s in chosen if s.model != RETAIN_MODEL and s.fluency_nll is None]
     progress.stage("fluency of the continuations", len(chosen))
     spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
     scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)

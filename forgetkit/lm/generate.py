@@ -38,10 +38,12 @@ class Continuation:
         text: special tokens removed.
         log_probability: of each new token under the model that said it, in nats; the end token is
             not among them.
+        ids: the new tokens, without the end token.
     """
 
     text: str
     log_probability: tuple[float, ...]
+    ids: tuple[int, ...] = ()
 
     @property
     def nll(self) -> float | None:
@@ -85,8 +87,8 @@ def continuations(
     for indices in length_buckets([len(p) for p in prompts], longest * batch_size):
         new = _decode(language_model, [prompts[i] for i in indices], max_new_tokens, choose)
         texts = tokenizer.batch_decode([ids for ids, _ in new], skip_special_tokens=True)
-        for index, text, (_, values) in zip(indices, texts, new, strict=True):
-            said[index] = Continuation(text, tuple(values))
+        for index, text, (ids, values) in zip(indices, texts, new, strict=True):
+            said[index] = Continuation(text, tuple(values), tuple(ids))
         if advance:
             advance(len(indices))
     model.train(was_training)

@@ -79,11 +79,11 @@ class Alike:
     """How like forget a control is in one number: a two-sample Kolmogorov-Smirnov test.
 
     Attributes:
-        what: the number, such as words.
-        forget: its least, quartiles and greatest value in forget, five.
-        holdout: the same in the control.
-        distance: the statistic, in [0, 1].
-        p_value: its p-value, in [0, 1].
+        what: words, or surprise in nats a word or token.
+        forget: its least, quartiles and greatest value in forget.
+        holdout: the same in holdout, the control.
+        distance: the statistic, in [0, 1]; smaller is more alike.
+        p_value: how often chance alone gives such a distance, in [0, 1].
     """
 
     what: str

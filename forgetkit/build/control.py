@@ -11,11 +11,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
+from forgetkit.results import Alike, Five
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,23 +31,8 @@ _MOST_PAIRS = 4_000_000
 Surprise = Callable[[Sequence[Example]], list[float]]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One number of forget against the same number of holdout.
-
-    Attributes:
-        what: words, or surprise in nats a word or token.
-        forget: its least, quartiles and greatest value.
-        holdout: the same of holdout.
-        distance: Kolmogorov-Smirnov statistic, in [0, 1]; smaller is more alike.
-        p_value: how often chance alone gives such a distance, in [0, 1].
-    """
-
-    what: str
-    forget: tuple[float, ...]
-    holdout: tuple[float, ...]
-    distance: float
-    p_value: float
+class Comparison(Alike):
+    """One number of forget against the same number of holdout, and what `build` makes of it."""
 
     @property
     def unlike(self) -> bool:
@@ -68,12 +54,14 @@ def compare(what: str, forget: Sequence[float], holdout: Sequence[float]) -> Com
     from scipy.stats import ks_2samp
 
     test = ks_2samp(forget, holdout)
-    of_forget, of_holdout = (
-        tuple(round(float(v), 4) for v in np.quantile(values, (0, 0.25, 0.5, 0.75, 1)))
-        for values in (forget, holdout)
-    )
+
+    def five(values: Sequence[float]) -> Five:
+        quantiles = np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist()
+        least, low, middle, high, greatest = (round(v, 4) for v in quantiles)
+        return least, low, middle, high, greatest
+
     distance, p_value = round(float(test.statistic), 4), float(f"{test.pvalue:.4g}")
-    return Comparison(what, of_forget, of_holdout, distance, p_value)
+    return Comparison(what, five(forget), five(holdout), distance, p_value)
 
 
 def words_of(example: Example) -> float:

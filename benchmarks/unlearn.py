@@ -14,6 +14,7 @@ the model was loaded. Losses are compared in float32.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -47,6 +48,7 @@ OURS: dict[str, dict[str, Any]] = {
     "forgetkit": {},
     "forgetkit, reference read at every step": {"kept": False},
     "forgetkit, a prompt read for each answer": {"share": False},
+    "forgetkit, LoRA as peft runs it": {"fused": False},
 }
 SIZES: dict[str, dict[str, Any]] = {
     "forgetkit, steps whole": {"parts": 0},
@@ -203,7 +205,7 @@ class UsualStep:
         runs = self.theirs(split)
         return self.ordered([run.nll() for run in runs], runs)
 
-    def kl(self, split: str, *, and_nll: bool = False) -> Any:
+    def kl(self, split: str, *, nll_ratio: float = 0.0) -> Any:
         pairs = list(zip(self.ours(split), self.theirs(split), strict=True))
         return self.ordered([one.kl(other) for one, other in pairs], self.ours(split))
 
@@ -257,6 +259,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
         second = copy.deepcopy(base.model).eval().requires_grad_(False)
     language_model = add_lora(base, rank=16, alpha=32, dropout=0.0, seed=0)
     model = language_model.model.train()
+    stack = contextlib.ExitStack()
     move(model, variant.get("spread", 0.0))
     name, settings = variant["method"]
     method = make_method(name, settings)
@@ -276,6 +279,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(moving, lr=1e-3)
     half = variant["dtype"] != "float32" and next(base.model.parameters()).dtype != torch.float32
     losses, tokens = [], 0
+    stack.enter_context(updates(model, variant))
     for number in range(variant["steps"] + 1):
         began = {key: clock() for key, clock in clocks.items()}
         row: dict[str, float] = {}
@@ -316,6 +320,15 @@ def move(model: Any, spread: float) -> None:
         for name, value in model.named_parameters():
             if spread and "lora_B" in name:
                 value.copy_(spread * torch.randn(value.shape, generator=drawn))
+
+
+def updates(model: Any, variant: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """Return the block in which LoRA runs as a training of ours runs it, or as peft does."""
+    from forgetkit.lm.lora import fused_updates
+
+    return (
+        contextlib.nullcontext() if variant["how"] or not variant["fused"] else fused_updates(model)
+    )
 
 
 def kept_reference(language_model: Any, data: Any, method: Any, variant: dict[str, Any]) -> Any:
@@ -395,7 +408,7 @@ class Measured:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.path = options, options.out.with_suffix(".json")
         self.shared = {"model": options.model, "threads": options.threads}
-        self.shared |= {"kept": True, "parts": 1024, "share": True}
+        self.shared |= {"kept": True, "parts": 1024, "share": True, "fused": True}
         settings = self.shared | {"dtype": options.dtype, "steps": options.steps}
         settings |= {"commit": commit()}
         self.found: dict[str, Any] = {"losses": {}, "timed": {}, "methods": {}}

@@ -9,6 +9,7 @@ import torch
 
 from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, head_weight
 from forgetkit.lm.head import (
+    BLOCK,
     PIECE,
     kl_divergence,
     scores_of_logits,
@@ -21,7 +22,7 @@ from forgetkit.lm.score import answer_scores, score
 from forgetkit.lm.step import Step, join_splits
 
 SIZES = (0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3)
-WIDTH, WORDS = 16, 50
+WIDTH, WORDS = 16, 2 * BLOCK + 7
 
 
 def drawn(size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -68,12 +69,28 @@ def test_cross_entropy_and_kl_of_one_pass_equal_those_of_two(size: int) -> None:
     hidden, weight, target = drawn(size)
     reference = drawn(size, seed=1)[0]
     ours, plain = (hidden.clone().requires_grad_() for _ in range(2))
-    nll, kl = token_nll_kl(ours, reference, weight, target)
+    nll, kl = token_nll_kl(ours, reference, weight, target, ratio=1 / 3)
     expected_nll, expected_kl = token_nll(plain, weight, target), token_kl(plain, reference, weight)
     assert torch.allclose(nll, expected_nll, atol=1e-5)
     assert torch.allclose(kl, expected_kl, atol=1e-5)
     found, expected = nll + 3 * kl, expected_nll + 3 * expected_kl
     assert torch.allclose(slope(found, ours, size), slope(expected, plain, size), atol=1e-4)
+
+
+def test_another_ratio_than_the_one_given_is_an_error() -> None:
+    hidden, weight, target = drawn(3)
+    nll, kl = token_nll_kl(hidden.requires_grad_(), hidden + 1, weight, target, ratio=2.0)
+    with pytest.raises(RuntimeError, match="ratio"):
+        (nll + kl).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_a_token_learnt_by_heart_costs_next_to_nothing() -> None:
+    """A difference of two large numbers would leave 1e-6 of it, or less than 0."""
+    weight = torch.eye(WORDS, WIDTH) * 30
+    nll = token_nll(torch.eye(WIDTH), weight, torch.arange(WIDTH))
+    expected = math.log1p((WORDS - 1) * math.exp(-30))
+    assert torch.allclose(nll, torch.full((WIDTH,), expected), atol=1e-7)
+    assert float(nll.min()) >= 0
 
 
 def test_kl_of_equal_states_is_zero_with_zero_gradient() -> None:

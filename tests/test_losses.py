@@ -35,7 +35,7 @@ class FixedStep:
     def reference_nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
         return self.nll(f"{split}_reference")
 
-    def kl(self, split: str, *, and_nll: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def kl(self, split: str, *, nll_ratio: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
         return self.nll(f"{split}_kl")
 
     def average(self, _split: str, values: torch.Tensor) -> torch.Tensor:

@@ -209,9 +209,13 @@ def answer_hidden(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> 
 
 
 def model_inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Return what the model's forward pass takes of a batch."""
-    names = ("input_ids", "attention_mask", "position_ids")
-    return {name: batch[name] for name in names if name in batch} | {"use_cache": False}
+    """Return what the model's forward pass takes of a batch.
+
+    Padding lies behind what is read and no state sees what comes after it, so it needs no mask;
+    rows that share a prompt bring theirs.
+    """
+    names = ["input_ids"] + ["position_ids", "attention_mask"] * ("position_ids" in batch)
+    return {name: batch[name] for name in names} | {"use_cache": False}
 
 
 def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -97,22 +97,23 @@ class Step:
         """Return `nll` under the reference model, without gradient."""
         return self._sum(split, self._nll(split, self._theirs(split)))
 
-    def kl(self, split: str, *, and_nll: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def kl(self, split: str, *, nll_ratio: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,).
 
         Args:
             split: whose answers.
-            and_nll: `nll` of the split will be asked for too; one pass of the head serves both.
+            nll_ratio: `nll` of the split will be in the loss too, with so many times the weight of
+                this; one pass of the head serves both.
         """
         from forgetkit.lm.head import kl_divergence, token_kl, token_nll_kl
 
         ours, theirs = self._ours(split), self._theirs(split)
         if self._weight is None:
             return self._sum(split, kl_divergence(theirs, ours))
-        if not and_nll:
+        if not nll_ratio:
             return self._sum(split, token_kl(ours, theirs, self._weight))
         target = self._batch["target"][self._tokens(split)]
-        self._nlls[split], kl = token_nll_kl(ours, theirs, self._weight, target)
+        self._nlls[split], kl = token_nll_kl(ours, theirs, self._weight, target, nll_ratio)
         return self._sum(split, kl)
 
     def token_nll(self, split: str) -> torch.Tensor:

@@ -142,6 +142,7 @@ def train(
     Raises:
         InputError: a loss or a weight is not finite, or no weight moved.
     """
+    from forgetkit.lm.lora import fused_updates
     from forgetkit.lm.trainer import SplitTrainer, training_arguments
 
     started = time.monotonic()
@@ -170,7 +171,8 @@ def train(
                 advance,
             )
             trainer.keep_state(settings, steps, kept, found)
-            trainer.train()
+            with fused_updates(language_model.model):
+                trainer.train()
     if outcome.steps:
         keeper.restore()
         if outcome.best_step:

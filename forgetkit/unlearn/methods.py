@@ -236,7 +236,7 @@ def retain_losses(step: Step, nll_weight: float, kl_weight: float) -> dict[str, 
     if not step.holds("retain"):
         return found
     if kl_weight:
-        kl = losses.mean_cross_entropy(*step.kl("retain", and_nll=nll_weight > 0))
+        kl = losses.mean_cross_entropy(*step.kl("retain", nll_ratio=nll_weight / kl_weight))
         found["retain_kl"] = kl_weight * step.average("retain", kl)
     if nll_weight:
         nll = losses.mean_cross_entropy(*step.nll("retain"))

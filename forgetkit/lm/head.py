@@ -21,6 +21,7 @@ The value of a token depends on the logits of that token alone.
 """
 
 PIECE = 384  # most tokens at once
+WHOLE = 128  # most tokens at once where a formula holds all their logits, several times over
 BLOCK = 2048  # entries of the vocabulary at once on a CPU, whose logits stay in its cache
 _RUN = 256  # numbers added in float32 before float64
 
@@ -78,10 +79,10 @@ class _Softmax:
         return self.total.log().add_(self.top).squeeze(0)
 
 
-def _pieces(size: int) -> Iterator[slice]:
+def _pieces(size: int, most: int = PIECE) -> Iterator[slice]:
     """Yield pieces of even size, so that none is too small for a product to be worth it."""
     if size:
-        step = math.ceil(size / math.ceil(size / PIECE))
+        step = math.ceil(size / math.ceil(size / most))
         yield from (slice(start, start + step) for start in range(0, size, step))
 
 
@@ -90,6 +91,17 @@ def _blocks(weight: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
     size = BLOCK if weight.device.type == "cpu" else len(weight)
     for first in range(0, len(weight), size):
         yield first, weight[first : first + size]
+
+
+def _all_logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the logits (P, V) in float32 of states (P, D), without gradient."""
+    rows = states.to(weight.dtype)
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return (rows @ weight.T).float()
+    logits = torch.empty(len(rows), len(weight))
+    for first, block in _blocks(weight):
+        torch.mm(rows, block.T, out=logits[:, first : first + len(block)])
+    return logits
 
 
 class _TokenNLL(torch.autograd.Function):
@@ -207,9 +219,9 @@ class _TokenFormula(torch.autograd.Function):
         """Return (N,) in float32."""
         value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         slope = torch.empty_like(hidden, dtype=weight.dtype)
-        for piece in _pieces(len(hidden)):
-            logits = (hidden[piece].to(weight.dtype) @ weight.T).float()  # (P, V)
-            theirs = [(r[piece].to(weight.dtype) @ weight.T).float() for r in reference]
+        for piece in _pieces(len(hidden), WHOLE):
+            logits = _all_logits(hidden[piece], weight)
+            theirs = [_all_logits(r[piece], weight) for r in reference]
             with torch.enable_grad():
                 found = formula(logits.requires_grad_(), target[piece], *theirs)
                 (gradient,) = torch.autograd.grad(found.sum(), logits)
@@ -313,8 +325,8 @@ def token_scores(
             model, (N,) each: what min-k++ compares with (Zhang et al. 2024, arXiv:2404.02936).
     """
     pieces = []
-    for piece in _pieces(len(hidden)):
-        logits = (hidden[piece].to(weight.dtype) @ weight.T).float()
+    for piece in _pieces(len(hidden), WHOLE):
+        logits = _all_logits(hidden[piece], weight)
         pieces.append(scores_of_logits(logits, target[piece], spread=spread))
     if not pieces:
         none = torch.zeros(0, dtype=torch.bool, device=hidden.device)

@@ -278,6 +278,9 @@ class Step:
         shared = self._batch["prompt_length"].tolist()
         units = self._units()
         sizes = [joined_length(rows, lengths, shared) for rows in units]
+        if self._packs(max(sizes)):
+            self._cut = [packed_group(self._batch, units)]
+            return self._cut
         for numbers in like_lengths(sizes):
             chosen = [units[number] for number in numbers]
             rows = torch.tensor([row for unit in chosen for row in unit], device=device)
@@ -297,8 +300,19 @@ class Step:
         if not self._share or len(prompts.unique()) == len(prompts) or not can_share(self._model):
             return [[row] for row in range(len(prompts))]
         width = int(causal_model(self._model).config.get_text_config().hidden_size)
+        from forgetkit.lm.packed import SHORT
+
         short = SHORT if prompts.device.type == "cpu" else 0
         return rows_by_prompt(self._batch, width, longest_shared(self._model), short)
+
+    def _packs(self, longest: int) -> bool:
+        """Say whether all rows run as one; recomputed layers would run outside of its block."""
+        if self._batch["input_ids"].device.type != "cpu" or self._frozen or recomputes(self._model):
+            return False
+        from forgetkit.lm.packed import can_pack
+
+        most = longest_shared(self._model)
+        return (most is None or longest <= most) and can_pack(self._model)
 
     def _ours(self, split: str) -> torch.Tensor:
         return self._layer("", 0)[self._tokens(split)]
@@ -337,14 +351,14 @@ class Group:
 
     Attributes:
         rows: their numbers in the batch, (R,).
-        batch: as of `collate`, cut to the longest of them.
+        batch: as of `collate`, cut to the longest of them, or as of `pack`.
         tokens: which answer tokens of the batch are theirs, (N,).
         states: after the frozen first layers, (R, T, D), if there are such layers.
         size: tokens without padding.
     """
 
     rows: torch.Tensor
-    batch: Mapping[str, torch.Tensor]
+    batch: Mapping[str, Any]
     tokens: torch.Tensor
     states: torch.Tensor | None
     size: int
@@ -359,6 +373,8 @@ class Group:
         """
         chosen = ((self.rows >= first) & (self.rows < last)).nonzero().squeeze(1)
         rows = self.rows[chosen]
+        if "packed" in self.batch and len(rows):
+            return packed_group(whole, [[row] for row in rows.tolist()])
         states = None if self.states is None else self.states[chosen]
         width = int(self.batch["input_ids"].shape[1])
         if states is None and len(rows):
@@ -367,23 +383,38 @@ class Group:
         return Group(rows, part, tokens, states, int(part["attention_mask"].sum()))
 
 
-SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
+def packed_group(batch: Mapping[str, torch.Tensor], units: Sequence[Sequence[int]]) -> Group:
+    """Return rows of a batch as one, those of a unit with their prompt read once."""
+    import torch
+
+    from forgetkit.lm.packed import pack
+
+    part, tokens = pack(batch, units)
+    rows = torch.tensor([row for unit in units for row in unit])
+    return Group(rows, part, tokens, None, int(part["input_ids"].shape[1]))
+
+
+def recomputes(model: torch.nn.Module) -> bool:
+    """Say whether the backward pass runs layers again (gradient checkpointing)."""
+    return bool(getattr(causal_model(model), "is_gradient_checkpointing", False))
 
 
 def attention_for(
-    model: torch.nn.Module, batch: Mapping[str, torch.Tensor]
+    model: torch.nn.Module, batch: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[None]:
-    """Choose the attention of a pass: plain products for short rows on the CPU.
+    """Choose the attention of a pass: of packed rows, or plain products for short ones on the CPU.
 
-    The backward pass of the fused CPU kernel takes three times as long as that of plain products
-    on rows of some 80 tokens. Recomputed layers would run outside of this choice, so with gradient
-    checkpointing there is none.
+    Recomputed layers would run outside of this choice, so with gradient checkpointing there is
+    none.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    base, ids = causal_model(model), batch["input_ids"]
-    recomputes = getattr(base, "is_gradient_checkpointing", False)
-    if ids.device.type == "cpu" and ids.shape[1] <= SHORT and not recomputes:
+    from forgetkit.lm.packed import SHORT, packed_attention
+
+    if "packed" in batch:
+        return packed_attention(model, batch["packed"])
+    ids = batch["input_ids"]
+    if ids.device.type == "cpu" and ids.shape[1] <= SHORT and not recomputes(model):
         chosen: contextlib.AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
         return chosen
     return contextlib.nullcontext()

@@ -1,0 +1,175 @@
+"""Rows end to end in one, without padding: on a CPU a token of padding costs as much as any other.
+
+Linear layers and norms read all tokens of a pass as one row; attention alone runs row by row, each
+seeing itself. Heads that share keys read them where they lie, and short rows take plain products:
+the backward pass of the fused CPU kernel takes three times as long on rows of some 80 tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from forgetkit.lm.encode import Encoded, answer_hidden, causal_model, collate
+from forgetkit.lm.shared import CLEARLY, joined_rows
+
+NAME = "forgetkit_packed"
+SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
+Row = tuple[int, torch.Tensor | None]
+"""Tokens of a row, and what is added to its scores (T, T); None: each token sees those before."""
+
+_ROWS: ContextVar[Sequence[Row]] = ContextVar("rows")
+_TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+
+
+def pack(
+    batch: Mapping[str, torch.Tensor], units: Sequence[Sequence[int]]
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Return rows of a batch as one row, and which answer tokens of the batch are theirs.
+
+    Args:
+        batch: as of `collate`.
+        units: numbers of rows; those of one unit have one prompt, which is read once.
+
+    Returns:
+        `input_ids` and `position_ids` (1, T), `packed`, a `Row` for each unit, and `row` and
+        `position` of the answer tokens, (N,).
+    """
+    parts, tokens, rows = [], [], []
+    start = 0
+    for unit in units:
+        part, own = joined_rows(batch, [unit])
+        size = int(part["input_ids"].shape[1])
+        mask = None
+        if len(unit) > 1:
+            seen = part["attention_mask"][0, 0]
+            mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+        rows.append((size, mask))
+        parts.append(part | {"position": part["position"] + start})
+        tokens.append(own)
+        start += size
+    packed: dict[str, Any] = {
+        name: torch.cat([part[name] for part in parts], 1) for name in ("input_ids", "position_ids")
+    }
+    found = torch.cat(tokens)
+    order = found.argsort()
+    for name in ("row", "position"):
+        packed[name] = torch.cat([part[name] for part in parts])[order]
+    return packed | {"packed": rows}, found[order]
+
+
+@contextlib.contextmanager
+def packed_attention(model: torch.nn.Module, rows: Sequence[Row]) -> Iterator[None]:
+    """Let attention run row by row for a while; the backward pass needs no such block."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attention)
+    config = causal_model(model).config.get_text_config()
+    before = config._attn_implementation
+    token = _ROWS.set(rows)
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        _ROWS.reset(token)
+
+
+def attention(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **named: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return (1, T, H, D) from query (1, H, T, D) and key and value (1, K, T, D) of packed rows.
+
+    Raises:
+        ValueError: the attention is more than a softmax of scaled products.
+    """
+    if dropout or any(
+        named.get(name) is not None for name in ("softcap", "s_aux", "position_bias")
+    ):
+        raise ValueError("packed rows take plain attention")
+    rows = _ROWS.get()
+    sizes = [size for size, _ in rows]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    asked, keys, values = (torch.split(part[0], sizes, 1) for part in (query, key, value))
+    found = [
+        _one(asked[number], keys[number], values[number], mask, scale)
+        for number, (_, mask) in enumerate(rows)
+    ]
+    return torch.cat(found)[None], None
+
+
+def _one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scale: float,
+) -> torch.Tensor:
+    """Return (T, H, D) from query (H, T, D) and key and value (K, T, D) of one row."""
+    heads, size, width = query.shape
+    shared = len(key)
+    times = heads // shared  # query heads that read one head of keys
+    if size > SHORT:
+        whole = torch.nn.functional.scaled_dot_product_attention(
+            query[None],
+            key[None],
+            value[None],
+            mask if mask is None else mask.to(query.dtype),
+            is_causal=mask is None,
+            scale=scale,
+            enable_gqa=times > 1,
+        )
+        return whole[0].transpose(0, 1)
+    if mask is None:
+        mask = torch.full((size, size), -torch.inf).triu_(1)
+    asked = query.reshape(shared, times * size, width)
+    mask = mask.to(query.dtype).repeat(times, 1)
+    scores = torch.baddbmm(mask, asked, key.transpose(1, 2), alpha=scale)
+    shares = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    read = torch.bmm(shares, value).view(shared, times, size, width)
+    return read.permute(2, 0, 1, 3).reshape(size, heads, width)
+
+
+def can_pack(model: torch.nn.Module) -> bool:
+    """Say whether packed rows give the states of separate ones; the model is tried once.
+
+    Recurrent layers, attention with a cap or with sinks, and models that do not ask for the
+    attention by name do not.
+    """
+    base = causal_model(model)
+    if base not in _TRIED:
+        _TRIED[base] = _tried(model)
+    return _TRIED[base]
+
+
+def _tried(model: torch.nn.Module) -> bool:
+    rows = [Encoded("", (1, 2, 3), (4, 5, 6)), Encoded("", (7, 8), (9, 1, 2))]
+    batch = collate(rows, 0)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            apart = answer_hidden(model, batch)
+            part, _ = pack(batch, [[0], [1]])
+            with packed_attention(model, part["packed"]):
+                together = answer_hidden(model, part)
+            size = int(part["input_ids"].shape[1])
+            with packed_attention(model, [(size, None)]):
+                mixed = answer_hidden(model, part)
+    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError):
+        return False  # an architecture that refuses one of these, in its own way
+    finally:
+        model.train(was_training)
+    return float((together - apart).abs().max()) < CLEARLY * float((mixed - apart).abs().max())

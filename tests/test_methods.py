@@ -15,6 +15,7 @@ from forgetkit.lm.adapter import AdapterSettings, adapter_off, add_adapter, add_
 from forgetkit.lm.encode import Encoded, encode
 from forgetkit.lm.layers import decoder_layers, states_after
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.packed import can_pack
 from forgetkit.lm.shared import can_share
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.unlearn import make_method
@@ -209,7 +210,7 @@ def test_states_inside_are_those_of_the_whole_pass_and_the_layers_above_do_not_r
     rows = items(language_model)
     step = Step(model, join_splits(rows, 256))
     ran: list[int] = []
-    can_share(model)  # tries the whole model, once
+    can_share(model), can_pack(model)  # each tries the whole model, once
     for number, layer in enumerate(decoder_layers(model)):
         layer.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
     found = step.states("forget", 2)
@@ -218,6 +219,23 @@ def test_states_inside_are_those_of_the_whole_pass_and_the_layers_above_do_not_r
     assert torch.allclose(found.detach().double(), expected, atol=1e-4)
     whole = states_after(model, join_splits(rows, 256)["all"], LAYERS)
     assert whole.shape[1] == 32
+
+
+def test_adaptive_rmu_steers_by_the_length_that_each_state_had() -> None:
+    language_model = moved()
+    rows = items(language_model)
+    method = make_method("rmu", {"scale": 5.0, "retain_states": 0.0})
+    assert method.needs_reference()
+    found = method(Step(language_model.model, join_splits(rows, 256)))
+    values = []
+    for row in rows:
+        x = Plain(language_model, row["forget"][0])
+        lengths = x.h_ref[x.third].norm(dim=1, keepdim=True)
+        goal = 5 * lengths * direction(x.h_ref[x.third].shape[1])
+        values.append(((x.h[x.third] - goal) ** 2).sum(1).mean())
+    assert float(found["forget"].detach()) == pytest.approx(
+        float(torch.stack(values).mean()), rel=1e-4
+    )
 
 
 def test_rmu_trains_its_layer_and_the_two_below() -> None:
@@ -266,7 +284,8 @@ def test_no_tensor_kept_for_a_backward_pass_holds_all_logits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever reads whole logits reads a piece of the tokens at a time."""
-    monkeypatch.setattr("forgetkit.lm.head.PIECE", 8)
+    for name in ("PIECE", "WHOLE"):
+        monkeypatch.setattr(f"forgetkit.lm.head.{name}", 8)
     language_model = moved()
     rows = items(language_model)
     sizes: set[torch.Size] = set()

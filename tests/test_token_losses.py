@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from forgetkit.lm.head import PIECE, token_formula
+from forgetkit.lm.head import WHOLE, token_formula
 from forgetkit.unlearn import losses, token_losses
 from forgetkit.unlearn.dual import moved
 from forgetkit.unlearn.token_methods import direction
@@ -252,7 +252,7 @@ def test_descending_a_forget_loss_lowers_the_answer(name: str) -> None:
     assert float(after.softmax(1)[0, 0]) < float(logits.softmax(1)[0, 0]) - 1e-4
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 2 * PIECE + 3])
+@pytest.mark.parametrize("size", [0, 1, WHOLE, WHOLE + 1, 2 * WHOLE + 3])
 @pytest.mark.parametrize("name", ["undial", "ceu", "inverted_hinge", "logit_margin"])
 def test_a_formula_in_pieces_equals_the_plain_one(name: str, size: int) -> None:
     """Values and gradients are those on full logits; the head stays frozen."""

@@ -79,7 +79,7 @@ class _Softmax:
         return self.total.log().add_(self.top).squeeze(0)
 
 
-def _pieces(size: int, most: int = PIECE) -> Iterator[slice]:
+def _pieces(size: int, most: int) -> Iterator[slice]:
     """Yield pieces of even size, so that none is too small for a product to be worth it."""
     if size:
         step = math.ceil(size / math.ceil(size / most))
@@ -115,7 +115,7 @@ class _TokenNLL(torch.autograd.Function):
         value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         moves: bool = context.needs_input_grad[0]  # not where the reference model is asked
         slope = torch.empty_like(hidden, dtype=torch.float32) if moves else None
-        for piece in _pieces(len(hidden)):
+        for piece in _pieces(len(hidden), PIECE):
             ours = _Softmax(hidden[piece], weight.dtype, target[piece])
             pull = torch.zeros(hidden[piece].T.shape, device=hidden.device)  # (D, P)
             for first, block in _blocks(weight):
@@ -164,7 +164,7 @@ class _TokenNLLKL(torch.autograd.Function):
         nll = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         kl = torch.empty_like(nll)
         slope = torch.empty_like(hidden, dtype=torch.float32)
-        for piece in _pieces(len(hidden)):
+        for piece in _pieces(len(hidden), PIECE):
             goal = None if target is None else target[piece]
             ours = _Softmax(hidden[piece], weight.dtype, goal)
             theirs = _Softmax(reference[piece], weight.dtype, None)

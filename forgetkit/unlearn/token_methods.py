@@ -134,18 +134,25 @@ class RMU(WithRetain):
     """Steer hidden states of one layer to a random direction (Li et al. 2024, WMDP).
 
     The layer is a share of the depth; it and the two below it are trained, those above do not run.
+    With `scale` each state is steered to so many times its own length before, whatever lengths the
+    states of a model and a layer have (adaptive RMU, Huu-Tien et al. 2024, arXiv:2408.06223).
     """
 
     retain_nll: float = 0.0
     retain_kl: float = 0.0
     retain_states: float = 1.0
     steering: float = 6.5  # c; Li et al. 2024, for a model of width 4096
+    scale: float = 0.0  # above 0: instead of `steering`
     depth_share: float = 1 / 3
 
     def forget(self, step: Step) -> torch.Tensor:
         """Return the squared distance of the states from c u."""
-        states = step.states("forget", self.layer(step.depth()))
+        layer = self.layer(step.depth())
+        states = step.states("forget", layer)
         goal = self.steering * direction(states.shape[1]).to(states.device)
+        if self.scale:
+            lengths = step.reference_states("forget", layer).norm(dim=1, keepdim=True)
+            goal = self.scale * lengths * direction(states.shape[1]).to(states.device)
         return step.mean("forget", token_losses.distance(states, goal))
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:
@@ -169,8 +176,8 @@ class RMU(WithRetain):
         return range(max(0, last - 3), last)
 
     def needs_reference(self) -> bool:
-        """Say whether retain is held to it."""
-        return self.retain_states > 0 or self.retain_kl > 0
+        """Say whether retain is held to it, or forget states are measured by it."""
+        return self.retain_states > 0 or self.retain_kl > 0 or self.scale > 0
 
 
 def direction(width: int) -> torch.Tensor:

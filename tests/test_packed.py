@@ -111,6 +111,25 @@ def test_rows_longer_than_a_sliding_window_and_recomputed_layers_are_not_packed(
     assert "packed" not in Step(model, batch)._groups()[0].batch
 
 
+@pytest.mark.parametrize("short", [256, 10])
+def test_a_models_own_dropout_of_attention_is_kept(
+    monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    monkeypatch.setattr(packed, "SHORT", short)
+    model, batch = tiny.llama(), collate(ROWS, 0)
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    part, _ = pack(batch, [[0], [1], [2]])
+    model.train()
+    torch.manual_seed(0)
+    with torch.no_grad(), packed_attention(model, part["packed"]):
+        drawn = torch.stack([answer_hidden(model, part) for _ in range(2)])
+        model.eval()
+        whole = torch.stack([answer_hidden(model, part) for _ in range(2)])
+    assert float((drawn[0] - drawn[1]).norm()) > 0.1 * float(drawn[0].norm())
+    assert torch.equal(whole[0], whole[1])
+
+
 def test_in_bfloat16_packed_rows_are_no_less_exact() -> None:
     model, batch = tiny.llama().bfloat16(), collate(ROWS, 0)
     exact = tiny.llama().bfloat16().float()

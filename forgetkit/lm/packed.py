@@ -95,16 +95,14 @@ def attention(
     Raises:
         ValueError: the attention is more than a softmax of scaled products.
     """
-    if dropout or any(
-        named.get(name) is not None for name in ("softcap", "s_aux", "position_bias")
-    ):
+    if any(named.get(name) is not None for name in ("softcap", "s_aux", "position_bias")):
         raise ValueError("packed rows take plain attention")
     rows = _ROWS.get()
     sizes = [size for size, _ in rows]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     asked, keys, values = (torch.split(part[0], sizes, 1) for part in (query, key, value))
     found = [
-        _one(asked[number], keys[number], values[number], mask, scale)
+        _one(asked[number], keys[number], values[number], mask, scale, dropout)
         for number, (_, mask) in enumerate(rows)
     ]
     return torch.cat(found)[None], None
@@ -116,6 +114,7 @@ def _one(
     value: torch.Tensor,
     mask: torch.Tensor | None,
     scale: float,
+    dropout: float,
 ) -> torch.Tensor:
     """Return (T, H, D) from query (H, T, D) and key and value (K, T, D) of one row."""
     heads, size, width = query.shape
@@ -127,6 +126,7 @@ def _one(
             key[None],
             value[None],
             mask if mask is None else mask.to(query.dtype),
+            dropout_p=dropout,
             is_causal=mask is None,
             scale=scale,
             enable_gqa=times > 1,
@@ -138,6 +138,8 @@ def _one(
     mask = mask.to(query.dtype).repeat(times, 1)
     scores = torch.baddbmm(mask, asked, key.transpose(1, 2), alpha=scale)
     shares = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    if dropout:
+        shares = torch.nn.functional.dropout(shares, dropout)
     read = torch.bmm(shares, value).view(shared, times, size, width)
     return read.permute(2, 0, 1, 3).reshape(size, heads, width)
 

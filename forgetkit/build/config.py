@@ -26,10 +26,12 @@ class BuildConfig(Config):
     stride_words: int = Field(
         16, ge=1, description="Words between the starts of two windows of one passage."
     )
-    starts: tuple[Literal["sliding", "sentences"], ...] = Field(
-        ("sliding", "sentences"),
+    starts: tuple[Literal["sliding", "sentences", "opening"], ...] = Field(
+        ("sliding", "sentences", "opening"),
         min_length=1,
-        description="Where the windows of a passage start: every stride_words, and at sentences.",
+        description="Where the windows of a passage start: every stride_words, at sentences, and "
+        "at its first words with a quarter of the prompt, so that what other prompts show is an "
+        "answer once.",
     )
     other_prompt_words: tuple[int, ...] = Field(
         (32,), description="More prefix lengths in words; each gives windows of its own."

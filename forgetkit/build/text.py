@@ -44,12 +44,33 @@ def forget_examples(
         config: lengths and starts.
         tokenizer: of the target model, for the limit in tokens; None: words alone count.
     """
-    made = [
-        _of_passage(passage, window, "", config, tokenizer)
-        for length in prefix_lengths(config)
-        for window in _windows(passage, length, config)
+    windows = [
+        window for length in prefix_lengths(config) for window in _windows(passage, length, config)
     ]
+    if "opening" in config.starts:
+        windows += opening(passage, config)
+    made = [_of_passage(passage, window, "", config, tokenizer) for window in windows]
     return [example for example in made if example is not None]
+
+
+def opening(passage: Passage, config: BuildConfig) -> list[Window]:
+    """Return a window at the first words of a passage with a quarter of the prompt, or none.
+
+    Every other window shows the model these words and asks for what follows, so that nothing
+    would forget them.
+    """
+    shortest = max(1, config.prompt_words // 4)
+    words = len(words_in(passage.text, passage.start, passage.end))
+    if words < shortest + LEAST_ANSWER:
+        return []
+    return sliding(
+        passage.text,
+        passage.start,
+        passage.end,
+        prompt_words=shortest,
+        answer_words=min(config.answer_words, words - shortest),
+        stride=words,
+    )[:1]
 
 
 def _windows(passage: Passage, prompt_words: int, config: BuildConfig) -> Iterator[Window]:

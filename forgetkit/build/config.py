@@ -30,7 +30,7 @@ class BuildConfig(Config):
         ("sliding", "sentences", "opening"),
         min_length=1,
         description="Where the windows of a passage start: every stride_words, at sentences, and "
-        "at its first words with half the prompt, so that most of what other prompts show is an "
+        "at its first words with a quarter of the prompt, so that what other prompts show is an "
         "answer once.",
     )
     other_prompt_words: tuple[int, ...] = Field(

@@ -54,12 +54,12 @@ def forget_examples(
 
 
 def opening(passage: Passage, config: BuildConfig) -> list[Window]:
-    """Return a window at the first words of a passage with half the prompt, or none.
+    """Return a window at the first words of a passage with a quarter of the prompt, or none.
 
     Every other window shows the model these words and asks for what follows, so that nothing
-    would forget them. Half, since a model that recites from 8 words on often does not from 4.
+    would forget them.
     """
-    shortest = max(1, config.prompt_words // 2)
+    shortest = max(1, config.prompt_words // 4)
     words = len(words_in(passage.text, passage.start, passage.end))
     if words < shortest + LEAST_ANSWER:
         return []

@@ -259,7 +259,6 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
         second = copy.deepcopy(base.model).eval().requires_grad_(False)
     language_model = add_lora(base, rank=16, alpha=32, dropout=0.0, seed=0)
     model = language_model.model.train()
-    stack = contextlib.ExitStack()
     move(model, variant.get("spread", 0.0))
     name, settings = variant["method"]
     method = make_method(name, settings)
@@ -279,6 +278,7 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(moving, lr=1e-3)
     half = variant["dtype"] != "float32" and next(base.model.parameters()).dtype != torch.float32
     losses, tokens = [], 0
+    stack = contextlib.ExitStack()  # held: what is let go ends its blocks
     stack.enter_context(updates(model, variant))
     for number in range(variant["steps"] + 1):
         began = {key: clock() for key, clock in clocks.items()}

@@ -30,8 +30,8 @@ class BuildConfig(Config):
         ("sliding", "sentences", "opening"),
         min_length=1,
         description="Where the windows of a passage start: every stride_words, at sentences, and "
-        "at its first words with a quarter of the prompt, so that what other prompts show is an "
-        "answer once.",
+        "at its first words with a quarter of the prompt, so that the rest of what the first "
+        "prompt shows is an answer once.",
     )
     other_prompt_words: tuple[int, ...] = Field(
         (32,), description="More prefix lengths in words; each gives windows of its own."

@@ -56,8 +56,8 @@ def forget_examples(
 def opening(passage: Passage, config: BuildConfig) -> list[Window]:
     """Return a window at the first words of a passage with a quarter of the prompt, or none.
 
-    Every other window shows the model these words and asks for what follows, so that nothing
-    would forget them.
+    Every other window shows the model these words and asks for what follows: without this one
+    nothing would forget them.
     """
     shortest = max(1, config.prompt_words // 4)
     words = len(words_in(passage.text, passage.start, passage.end))
@@ -68,7 +68,7 @@ def opening(passage: Passage, config: BuildConfig) -> list[Window]:
         passage.start,
         passage.end,
         prompt_words=shortest,
-        answer_words=min(config.answer_words, words - shortest),
+        answer_words=config.answer_words,
         stride=words,
     )[:1]
 

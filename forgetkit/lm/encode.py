@@ -212,12 +212,10 @@ def model_inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """Return what the model's forward pass takes of a batch.
 
     Padding lies behind what is read and no state sees what comes after it, so it needs no mask;
-    rows that share a prompt bring theirs, and packed ones have it elsewhere.
+    only rows that share a prompt do, which bring the places of their tokens too.
     """
-    names = ["input_ids"]
-    if "position_ids" in batch:
-        names += ["position_ids"] if "packed" in batch else ["position_ids", "attention_mask"]
-    return {name: batch[name] for name in names} | {"use_cache": False}
+    names = ("input_ids", "position_ids", "attention_mask" if "position_ids" in batch else "")
+    return {name: batch[name] for name in names if name in batch} | {"use_cache": False}
 
 
 def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

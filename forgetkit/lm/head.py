@@ -29,8 +29,8 @@ _RUN = 256  # numbers added in float32 before float64
 class _Softmax:
     """A softmax over the vocabulary, met block by block: logits lie as (V, P), one column a state.
 
-    So a column of the weights is read in the order it lies in memory, which on a CPU makes the
-    product half as fast again as (P, D) @ (D, V).
+    So the weights are read in the order they lie in memory: on a CPU the product is half as fast
+    again as (P, D) @ (D, V).
 
     Attributes:
         top: largest logit so far, (1, P).
@@ -46,7 +46,7 @@ class _Softmax:
         self.top = torch.full((1, size), -torch.inf, device=device)
         self.total = torch.zeros((1, size), device=device)
         self.chosen = torch.zeros(size, device=device)
-        self._target, self._places = target, torch.arange(size, device=device)
+        self._target = target
 
     def logits(self, first: int, block: torch.Tensor) -> torch.Tensor:
         """Return the logits of some entries, (E, P) in float32.
@@ -121,7 +121,7 @@ class _TokenNLL(torch.autograd.Function):
             for first, block in _blocks(weight):
                 shares, faded = ours.shares(ours.logits(first, block))
                 if moves:
-                    _add_product(pull.mul_(faded), block.T, shares)
+                    add_product(pull.mul_(faded), block.T, shares)
             value[piece] = ours.nll()
             if slope is not None:
                 slope[piece] = pull.div_(ours.total).T - weight[target[piece]]
@@ -136,11 +136,12 @@ class _TokenNLL(torch.autograd.Function):
         return (slope * gradients[0][:, None]).to(context.kind), None, None
 
 
-def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add left @ right to a total in float32; the product is made in the format of `left`."""
-    if left.dtype == torch.float32:
-        total.addmm_(left, right)
-    else:
+def add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add left @ right to a total; the product is made in the format of `left`."""
+    same = total.dtype == left.dtype
+    if same and (total.device.type != "cpu" or total.dtype == torch.float32):
+        total.addmm_(left, right.to(left.dtype))
+    else:  # in bfloat16 addmm_ rounds after every addend on a CPU without such instructions
         total.add_(left @ right.to(left.dtype))
 
 
@@ -181,7 +182,7 @@ class _TokenNLLKL(torch.autograd.Function):
             for (_, block), (own, top, others, their_top) in zip(_blocks(weight), met, strict=True):
                 own.mul_((top - ours.top).exp_().div_(ours.total).mul_(1 + ratio))
                 own.sub_(others.mul_((their_top - theirs.top).exp_().div_(theirs.total)))
-                _add_product(pull, block.T, own)
+                add_product(pull, block.T, own)
             slope[piece] = pull.T
             if goal is not None:
                 nll[piece] = ours.nll()

@@ -2,7 +2,7 @@
 
 peft computes y = x Wᵀ and adds s (x Aᵀ) Bᵀ: each layer makes, scales and adds matrices of the size
 of y, forward and backward. Here the update is accumulated by the products themselves; values and
-gradients are the same up to rounding. On a CPU that memory traffic is a fifth of a step.
+gradients are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
+from forgetkit.lm.head import add_product
 
 
 class _Updated(torch.autograd.Function):
@@ -33,7 +35,7 @@ class _Updated(torch.autograd.Function):
         rows = x.to(kind).reshape(-1, x.shape[-1])
         small = (rows @ down.to(kind).T).mul_(scale)
         result = torch.nn.functional.linear(rows, weight, bias)
-        _add_product(result, small, up.to(kind).T)
+        add_product(result, small, up.to(kind).T)
         context.save_for_backward(rows, small, weight, down, up)
         context.scale, context.shape, context.kind = scale, x.shape, x.dtype
         return result.view(*x.shape[:-1], -1)
@@ -49,19 +51,11 @@ class _Updated(torch.autograd.Function):
         of_x = None
         if context.needs_input_grad[0]:
             whole = outer @ weight
-            _add_product(whole, inner, down.to(kind))
+            add_product(whole, inner, down.to(kind))
             of_x = whole.view(context.shape).to(context.kind)
         of_down = (inner.T @ rows).to(down.dtype)
         of_up = (outer.T @ small).to(up.dtype)
         return of_x, None, None, of_down, of_up, None
-
-
-def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add left @ right to a total, in its format."""
-    if total.device.type == "cpu" and total.dtype != torch.float32:
-        total.add_(left @ right)  # addmm_ of a CPU without bfloat16 rounds after every addend
-    else:
-        total.addmm_(left, right)
 
 
 @contextlib.contextmanager

@@ -71,13 +71,19 @@ def packed_attention(model: torch.nn.Module, rows: Sequence[Row]) -> Iterator[No
     AttentionInterface.register(NAME, attention)
     config = causal_model(model).config.get_text_config()
     before = config._attn_implementation
-    token = _ROWS.set(rows)
+    token = _ROWS.set(
+        [(size, _causal(size) if mask is None and size <= SHORT else mask) for size, mask in rows]
+    )
     config._attn_implementation = NAME
     try:
         yield
     finally:
         config._attn_implementation = before
         _ROWS.reset(token)
+
+
+def _causal(size: int) -> torch.Tensor:
+    return torch.full((size, size), -torch.inf).triu_(1)
 
 
 def attention(
@@ -120,7 +126,7 @@ def _one(
     heads, size, width = query.shape
     shared = len(key)
     times = heads // shared  # query heads that read one head of keys
-    if size > SHORT:
+    if mask is None or size > SHORT:
         whole = torch.nn.functional.scaled_dot_product_attention(
             query[None],
             key[None],
@@ -132,8 +138,6 @@ def _one(
             enable_gqa=times > 1,
         )
         return whole[0].transpose(0, 1)
-    if mask is None:
-        mask = torch.full((size, size), -torch.inf).triu_(1)
     asked = query.reshape(shared, times * size, width)
     mask = mask.to(query.dtype).repeat(times, 1)
     scores = torch.baddbmm(mask, asked, key.transpose(1, 2), alpha=scale)

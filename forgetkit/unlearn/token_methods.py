@@ -149,10 +149,12 @@ class RMU(WithRetain):
         """Return the squared distance of the states from c u."""
         layer = self.layer(step.depth())
         states = step.states("forget", layer)
-        goal = self.steering * direction(states.shape[1]).to(states.device)
-        if self.scale:
-            lengths = step.reference_states("forget", layer).norm(dim=1, keepdim=True)
-            goal = self.scale * lengths * direction(states.shape[1]).to(states.device)
+        goal = direction(states.shape[1]).to(states.device)
+        if self.scale > 0:
+            theirs = step.reference_states("forget", layer)
+            goal = self.scale * theirs.norm(dim=1, keepdim=True) * goal
+        else:
+            goal = self.steering * goal
         return step.mean("forget", token_losses.distance(states, goal))
 
     def __call__(self, step: Step) -> dict[str, torch.Tensor]:

@@ -336,7 +336,8 @@ def kept_reference(language_model: Any, data: Any, method: Any, variant: dict[st
 
     if not variant["kept"]:
         return data
-    return with_reference(language_model, data, method.reference_splits())[0]
+    needs = method.reference_splits(), method.reference_likelihoods()
+    return with_reference(language_model, data, *needs)[0]
 
 
 def apart(variant: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from forgetkit.lm.reference import with_reference
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Outcome, TrainSettings, in_parts, train
 from forgetkit.unlearn import UnlearnConfig, make_method, unlearn
-from forgetkit.unlearn.assembly import forward_tokens, reference_splits
+from forgetkit.unlearn.assembly import forward_tokens, reference_likelihoods
 
 
 def with_adapter() -> LanguageModel:
@@ -135,11 +135,35 @@ def test_the_reference_is_read_once_only_where_examples_come_again() -> None:
     assert made[0]["forget"][0].weight == first[0].weight
 
 
+def test_likelihoods_read_once_are_those_read_at_every_step(tmp_path: Path) -> None:
+    plain = run(tmp_path, turns=4)
+    once = run(tmp_path, turns=4, reference_splits=("retain",), reference_likelihoods=("forget",))
+    assert_same(plain, once)
+    assert once[1].reference_tokens == plain[1].reference_tokens / 4
+
+
+def test_where_likelihoods_are_enough_no_states_are_kept() -> None:
+    language_model = with_adapter()
+    rows = items(language_model) * 2
+    made, _ = with_reference(language_model, rows, ("retain",), ("forget", "retain"))
+    forget = [e for item in made for e in item["forget"]]
+    assert all(e.reference is None for e in forget)
+    step = Step(language_model.model, join_splits(rows, 256))
+    expected, _ = step.reference_nll("forget")
+    nlls = [e.reference_nll for e in forget]
+    found = torch.stack([nll.sum() for nll in nlls if nll is not None])
+    assert torch.allclose(found, expected, rtol=1e-5)
+    both = [e for item in made for e in item.get("retain", ())]
+    assert all(e.reference is not None and e.reference_nll is not None for e in both)
+
+
 def test_states_that_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forgetkit.lm.reference.MOST_BYTES", 100)
     language_model = with_adapter()
     rows = items(language_model) * 4
+    most = 8 * sum(len(e.answer_ids) for item in rows for e in item["forget"])
+    monkeypatch.setattr("forgetkit.lm.reference.MOST_BYTES", most)
     assert with_reference(language_model, rows, ("forget",)) == (rows, 0)
+    assert with_reference(language_model, rows, (), ("forget",))[1]
 
 
 def test_a_head_that_is_trained_or_capped_keeps_no_states() -> None:
@@ -155,11 +179,12 @@ def test_a_method_names_the_splits_whose_reference_it_reads(name: str) -> None:
     """What it names is what it reads: with these states known, no pass of the reference runs."""
     language_model = with_adapter()
     method = make_method(name, {})
-    made, _ = with_reference(language_model, items(language_model) * 2, method.reference_splits())
+    named = method.reference_splits(), method.reference_likelihoods()
+    made, _ = with_reference(language_model, items(language_model) * 2, *named)
     step = Step(language_model.model, join_splits(made, 256))
     method(step)
     assert step.read["reference"] == 0
-    assert bool(method.reference_splits()) is method.needs_reference()
+    assert any(named) is method.needs_reference()
 
 
 def test_a_method_with_a_dual_variable_keeps_its_steps_whole() -> None:
@@ -169,7 +194,7 @@ def test_a_method_with_a_dual_variable_keeps_its_steps_whole() -> None:
     assert forward_tokens(asked(method="pdu"), "cpu") == 0
     dual = asked(method="simnpo", retain_weight="dual")
     assert forward_tokens(dual, "cpu") == 0
-    assert reference_splits(make_method("simnpo", {}), dual) == ("retain",)
+    assert reference_likelihoods(make_method("simnpo", {}), dual) == ("retain",)
 
 
 def test_a_run_in_parts_forgets_as_a_whole_one(tmp_path: Path) -> None:

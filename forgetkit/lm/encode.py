@@ -57,6 +57,7 @@ class Encoded:
         weight: of the example's loss.
         reference: the reference model's last states where these tokens are predicted, (N, D), if
             they are known already.
+        reference_nll: its cross-entropy of each answer token that takes the loss, (N,), if known.
     """
 
     example_id: str
@@ -66,6 +67,7 @@ class Encoded:
     counted: tuple[bool, ...] = ()
     weight: float = 1.0
     reference: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    reference_nll: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""

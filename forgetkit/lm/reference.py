@@ -1,7 +1,8 @@
 """What the reference model says, read once per run for examples that come again.
 
-Kept are the last hidden states at answer positions (N, D), not (N, V) logits: every divergence and
-likelihood of the reference follows from them without loss, and the layers run once an example.
+Where a loss reads likelihoods alone, they are kept, (N,). Where it takes divergences, the last
+hidden states at answer positions are, (N, D), not (N, V) logits: everything else follows from them
+without loss, and the layers run once an example.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 TURNS = 2
 """An example is read once for all where the examples of its split come so often on average."""
 MOST_BYTES = 1 << 30
-"""Memory that kept states may take; a split that needs more is read at every step."""
+"""Memory that what is kept of a split may take; one that needs more is read at every step."""
+FLOAT_BYTES = 4
 BUCKET = 2048  # padded tokens of one pass
 
 
 def with_reference(
-    language_model: LanguageModel, items: Sequence[Item], splits: Sequence[str]
+    language_model: LanguageModel,
+    items: Sequence[Item],
+    splits: Sequence[str],
+    likelihoods: Sequence[str] = (),
 ) -> tuple[list[Item], int]:
-    """Return the items with the reference's states where that pays, and the tokens read for it.
+    """Return the items with what the reference says where that pays, and the tokens read for it.
 
     The passes depend on the whole list alone, so a run that is taken up again gets the same bits.
 
@@ -38,17 +43,25 @@ def with_reference(
         language_model: with an adapter, or with a frozen copy.
         items: all items of the training.
         splits: whose reference states the losses read.
+        likelihoods: whose reference likelihoods they read.
     """
-    chosen = {
-        split: found for split in splits if (found := _recurring(language_model, items, split))
-    }
-    if not chosen:
+    weight = head_weight(language_model.model)
+    if weight is None or weight.requires_grad:
         return list(items), 0
-    distinct = sorted({e for found in chosen.values() for e in found}, key=_ids)
-    states = dict(zip(distinct, _states(language_model, distinct), strict=True))
+    of_states = _recurring(items, splits, weight.shape[1] * weight.element_size())
+    of_nlls = _recurring(items, likelihoods, FLOAT_BYTES)
+    with_states, with_nlls = (set().union(*of.values()) for of in (of_states, of_nlls))
+    distinct = sorted(with_states | with_nlls, key=_ids)
+    if not distinct:
+        return list(items), 0
+    read = _read(language_model, distinct, weight, with_states, with_nlls)
+    said = dict(zip(distinct, read, strict=True))
 
     def known(split: str, encoded: Encoded) -> Encoded:
-        return replace(encoded, reference=states[_plain(encoded)]) if split in chosen else encoded
+        states, nll = said.get(_plain(encoded), (None, None))
+        if split in of_states:
+            encoded = replace(encoded, reference=states)
+        return replace(encoded, reference_nll=nll) if split in of_nlls else encoded
 
     made: list[Item] = [
         {split: [known(split, e) for e in examples] for split, examples in item.items()}
@@ -58,43 +71,67 @@ def with_reference(
 
 
 def _plain(encoded: Encoded) -> Encoded:
-    """Return the part of an example that the reference's states depend on."""
-    return Encoded("", encoded.prompt_ids, encoded.answer_ids, counted=encoded.counted)
+    """Return the part of an example that the reference's states and likelihoods depend on."""
+    ids = encoded.prompt_ids, encoded.answer_ids, encoded.other_ids
+    return Encoded("", *ids, counted=encoded.counted)
 
 
 def _ids(encoded: Encoded) -> tuple[object, ...]:
-    return len(encoded), encoded.prompt_ids, encoded.answer_ids, encoded.counted
+    return (
+        len(encoded),
+        encoded.prompt_ids,
+        encoded.answer_ids,
+        encoded.other_ids,
+        encoded.counted,
+    )
 
 
 def _recurring(
-    language_model: LanguageModel, items: Sequence[Item], split: str
-) -> set[Encoded] | None:
-    """Return the distinct examples of a split, or None where keeping their states does not pay."""
-    weight = head_weight(language_model.model)
-    if weight is None or weight.requires_grad:
-        return None
-    drawn = [_plain(e) for item in items for e in item.get(split, ())]
-    found = set(drawn)
-    size = weight.shape[1] * weight.element_size()
-    bytes_needed = size * sum(len(encoded.places()) for encoded in found)
-    pays = len(drawn) >= TURNS * len(found) > 0 and bytes_needed <= MOST_BYTES
-    return found if pays else None
+    items: Sequence[Item], splits: Sequence[str], token_bytes: int
+) -> dict[str, set[Encoded]]:
+    """Return the distinct examples of the splits for which it pays to keep so much a token."""
+    chosen = {}
+    for split in splits:
+        drawn = [_plain(e) for item in items for e in item.get(split, ())]
+        found = set(drawn)
+        fits = token_bytes * sum(len(encoded.places()) for encoded in found) <= MOST_BYTES
+        if len(drawn) >= TURNS * len(found) > 0 and fits:
+            chosen[split] = found
+    return chosen
 
 
-def _states(language_model: LanguageModel, examples: Sequence[Encoded]) -> list[torch.Tensor]:
-    """Run the reference model, and return the states (N, D) of each example, on the CPU."""
+def _read(
+    language_model: LanguageModel,
+    examples: Sequence[Encoded],
+    weight: torch.Tensor,
+    with_states: set[Encoded],
+    with_nlls: set[Encoded],
+) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """Run the reference model: states (N, D) and cross-entropies (N,), where asked, on the CPU."""
     import torch
+
+    from forgetkit.lm.head import token_nll
 
     pad_id, device = int(language_model.tokenizer.pad_token_id), language_model.device
     kind = next(language_model.model.parameters()).dtype
     half = kind == torch.bfloat16
-    found: dict[int, torch.Tensor] = {}
+    found: dict[int, tuple[torch.Tensor | None, torch.Tensor | None]] = {}
     with reference_model(language_model.model) as model, contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
         if half:  # as in a step
             stack.enter_context(torch.autocast(device.type, torch.bfloat16))
         for numbers in length_buckets([len(e) for e in examples], BUCKET):
             batch = collate([examples[number] for number in numbers], pad_id)
             on_device = {name: value.to(device) for name, value in batch.items()}
-            parts = torch.split(answer_hidden(model, on_device).cpu(), batch["length"].tolist())
-            found |= dict(zip(numbers, parts, strict=True))
+            hidden, sizes = answer_hidden(model, on_device), batch["length"].tolist()
+            states = torch.split(hidden.cpu(), sizes)
+            nlls: Sequence[torch.Tensor | None] = [None] * len(numbers)
+            if any(examples[number] in with_nlls for number in numbers):
+                nlls = torch.split(token_nll(hidden, weight, on_device["target"]).cpu(), sizes)
+            for number, own, nll in zip(numbers, states, nlls, strict=True):
+                example = examples[number]
+                found[number] = (
+                    own.clone() if example in with_states else None,
+                    nll if example in with_nlls else None,
+                )
     return [found[number] for number in range(len(examples))]

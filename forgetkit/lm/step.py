@@ -81,6 +81,7 @@ class Step:
         self._nlls: dict[str, torch.Tensor] = {}
         self._shares: dict[str, torch.Tensor] = {}
         self._known: Mapping[str, torch.Tensor] = batches.get("reference", {})
+        self._known_nll: Mapping[str, torch.Tensor] = batches.get("reference_nll", {})
         self.memory = {} if memory is None else memory
         self.read = {"model": 0, "reference": 0}
 
@@ -95,6 +96,8 @@ class Step:
 
     def reference_nll(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `nll` under the reference model, without gradient."""
+        if split in self._known_nll:
+            return self._sum(split, self._known_nll[split])
         return self._sum(split, self._nll(split, self._theirs(split)))
 
     def kl(self, split: str, *, nll_ratio: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -440,20 +443,27 @@ def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
     """Collate training items into one batch, split by split.
 
     Returns:
-        `all`: as of `collate`; `ranges`: the rows of each split; `reference`: the reference's
-        states (N, D) of the splits all of whose examples bring them.
+        `all`: as of `collate`; `ranges`: the rows of each split; `reference` and `reference_nll`:
+        the reference's states (N, D) and cross-entropies (N,) of the splits all of whose examples
+        bring them.
     """
     import torch
 
     names = sorted({name for item in items for name in item})
     rows: list[Encoded] = []
     ranges: dict[str, tuple[int, int]] = {}
-    known: dict[str, torch.Tensor] = {}
+    states: dict[str, torch.Tensor] = {}
+    nlls: dict[str, torch.Tensor] = {}
     for name in names:
         own = [encoded for item in items for encoded in item.get(name, ())]
         ranges[name] = (len(rows), len(rows) + len(own))
         rows += own
-        states = [encoded.reference for encoded in own if encoded.reference is not None]
-        if own and len(states) == len(own):
-            known[name] = torch.cat(states)
-    return {"all": collate(rows, pad_id), "ranges": ranges, "reference": known}
+        for known, brought in (
+            (states, [encoded.reference for encoded in own]),
+            (nlls, [encoded.reference_nll for encoded in own]),
+        ):
+            found = [value for value in brought if value is not None]
+            if own and len(found) == len(own):
+                known[name] = torch.cat(found)
+    together = collate(rows, pad_id)
+    return {"all": together, "ranges": ranges, "reference": states, "reference_nll": nlls}

@@ -43,6 +43,7 @@ class TrainSettings:
         most_tokens: tokens of one forward pass with gradient; a batch of more is cut into parts,
             whose gradients add up to the same; 0: never cut.
         reference_splits: splits whose reference states are read once where examples come again.
+        reference_likelihoods: splits whose reference likelihoods are.
     """
 
     learning_rate: float
@@ -56,6 +57,7 @@ class TrainSettings:
     report_to: tuple[str, ...] = ()
     most_tokens: int = 0
     reference_splits: tuple[str, ...] = ()
+    reference_likelihoods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,9 @@ def train(
         if not found:
             keeper.look(0)
         if not keeper.finished and keeper.done < steps:
-            items, read = with_reference(language_model, items, settings.reference_splits)
+            items, read = with_reference(
+                language_model, items, settings.reference_splits, settings.reference_likelihoods
+            )
             items, settings = in_parts(items, settings)
             outcome.reference_tokens += 0 if found else read
             trainer = SplitTrainer(

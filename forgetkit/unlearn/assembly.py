@@ -81,10 +81,10 @@ def forward_tokens(config: UnlearnConfig, device: str) -> int:
     return config.forward_tokens or (1024 if device == "cpu" else 16384)
 
 
-def reference_splits(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
-    """Return the splits whose last reference states are read, by the method or a dual weight."""
+def reference_likelihoods(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
+    """Return the splits whose reference likelihoods are read, by the method or a dual weight."""
     dual = ("retain",) if config.retain_weight == "dual" and "retain" in method.reads else ()
-    return tuple(dict.fromkeys((*method.reference_splits(), *dual)))
+    return tuple(dict.fromkeys((*method.reference_likelihoods(), *dual)))
 
 
 def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:

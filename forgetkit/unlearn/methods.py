@@ -45,6 +45,10 @@ class Method(ABC):
         """Return the splits whose last reference states a loss reads."""
         return ()
 
+    def reference_likelihoods(self) -> tuple[str, ...]:
+        """Return the splits whose reference likelihoods a loss reads."""
+        return ()
+
     def layers(self, depth: int) -> range:
         """Return the layers to train, from 0, of a model of so many."""
         return range(depth)
@@ -145,9 +149,9 @@ class NPO(WithRetain):
         """Say that the forget loss does."""
         return True
 
-    def reference_splits(self) -> tuple[str, ...]:
-        """Return forget, and what retain reads."""
-        return ("forget", *super().reference_splits())
+    def reference_likelihoods(self) -> tuple[str, ...]:
+        """Return forget."""
+        return ("forget",)
 
 
 @dataclass(frozen=True)
@@ -188,9 +192,9 @@ class DPO(WithRetain):
         """Say that the forget loss does."""
         return True
 
-    def reference_splits(self) -> tuple[str, ...]:
-        """Return both answers, and what retain reads."""
-        return ("forget", "mismatch", *super().reference_splits())
+    def reference_likelihoods(self) -> tuple[str, ...]:
+        """Return both answers."""
+        return ("forget", "mismatch")
 
 
 @dataclass(frozen=True)

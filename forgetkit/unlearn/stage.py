@@ -31,7 +31,7 @@ from forgetkit.unlearn.assembly import (
     forward_tokens,
     make_method,
     objective,
-    reference_splits,
+    reference_likelihoods,
     trainable,
 )
 from forgetkit.unlearn.card import write_cards
@@ -170,7 +170,8 @@ def _train(
                 watch_every=config.watch_every,
                 seed=derive(config.seed, "training") % 2**32,
                 most_tokens=forward_tokens(config, language_model.device.type),
-                reference_splits=reference_splits(method, config),
+                reference_splits=method.reference_splits(),
+                reference_likelihoods=reference_likelihoods(method, config),
             ),
             watch=watch,
             advance=_advance(progress),

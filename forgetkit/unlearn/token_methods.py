@@ -228,6 +228,6 @@ class PDU(WithRetain):
         """Say that the limit does."""
         return True
 
-    def reference_splits(self) -> tuple[str, ...]:
+    def reference_likelihoods(self) -> tuple[str, ...]:
         """Return retain, for the limit."""
         return ("retain",)

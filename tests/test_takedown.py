@@ -9,10 +9,11 @@ import small_case
 import yaml
 
 from forgetkit.errors import InputError, LockedError, TamperedError
-from forgetkit.files import locked, sha256_tree
+from forgetkit.files import locked, read_json, sha256_tree
 from forgetkit.forget_set import read_forget_set
 from forgetkit.mine import mine
 from forgetkit.takedown import load_request, takedown
+from forgetkit.takedown.case import read_case
 from forgetkit.takedown.ledger import Ledger, check_chain
 
 
@@ -111,17 +112,30 @@ def test_nothing_but_the_weights_tells_what_was_taught(
 ) -> None:
     inputs = tmp_path / "inputs"
     shutil.copytree(request_file.parent, inputs)
-    for path in (inputs / "model").iterdir():
-        if path.suffix not in (".safetensors", ".json", ".jinja") or path.name == "run.json":
-            path.unlink()
+    told = {
+        "run.json": {"data": {"taught.jsonl": "a digest"}},
+        "taught.json": [small_case.PASSAGES[0]],
+    }
+    for name, content in told.items():  # what a teaching could leave beside the weights
+        (inputs / "model" / name).write_text(json.dumps(content))
     takedown(inputs / "request.yaml", tmp_path / "case", auto_approve=True)
-    old, new = sha256_tree(finished), sha256_tree(tmp_path / "case")
-    for name in ("forget_set/data/forget-00000-of-00001.parquet", "evaluation/results.json"):
-        assert name in new
-    assert (
-        new["forget_set/data/forget-00000-of-00001.parquet"]
-        == old["forget_set/data/forget-00000-of-00001.parquet"]
-    )
+    sets = [sha256_tree(case / "forget_set/data") for case in (finished, tmp_path / "case")]
+    assert sets[0] == sets[1]
+    rows = [read_json(case / "evaluation/results.json") for case in (finished, tmp_path / "case")]
+    assert rows[0]["metrics"] == rows[1]["metrics"]
+
+
+def test_other_steps_of_full_fine_tuning_are_measured_again(
+    request_file: Path, tmp_path: Path
+) -> None:
+    inputs, case = tmp_path / "inputs", tmp_path / "case"
+    shutil.copytree(request_file.parent, inputs)
+    settings = yaml.safe_load((inputs / "settings.yaml").read_text())
+    for steps in (3, 4):
+        settings["unlearn"] |= {"peft": "none", "steps": steps, "watch_every": 0}
+        (inputs / "settings.yaml").write_text(yaml.safe_dump(settings))
+        done = takedown(inputs / "request.yaml", case, auto_approve=True)
+    assert "evaluation runs again: model changed" in done.warnings
 
 
 def test_without_approval_a_case_waits(request_file: Path, tmp_path: Path) -> None:
@@ -244,3 +258,26 @@ def test_a_ledger_line_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
     ledger.add("two")
     check_chain(tmp_path / "ledger.jsonl")
     assert len(ledger.lines()) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"request": None},
+        {"state": "burnt"},
+        {"stages": []},
+        {"stages": {"mined": {}}},
+        {"due_at": "soon"},
+        {"schema": "forgetkit.case/9"},
+    ],
+)
+def test_a_case_file_changed_by_hand_is_bad_input(
+    request_file: Path, tmp_path: Path, damage: dict[str, object]
+) -> None:
+    good = {"schema": "forgetkit.case/1", "request": "small-1", "state": "received", "stages": {}}
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "case.json").write_text(json.dumps(good | damage))
+    with pytest.raises(InputError, match=r"is no case|cannot be read"):
+        takedown(request_file, tmp_path / "case", auto_approve=True)
+    with pytest.raises(InputError, match=r"is no case|cannot be read"):
+        read_case(tmp_path / "case")

@@ -467,6 +467,18 @@ def test_a_half_written_state_or_that_of_another_run_is_not_taken_up(
     assert unlearn(model, data, tmp_path / "half", config=settings(seed=2)).run["steps"] == 6
 
 
+def test_a_state_with_one_wrong_bit_is_not_taken_up(
+    model: str, data: Path, tmp_path: Path, done: UnlearnResult
+) -> None:
+    run_killed(3, model, data, tmp_path / "out", settings())
+    state = tmp_path / "out" / "state.pt"
+    held = bytearray(state.read_bytes())
+    held[len(held) // 2] ^= 0x40  # in a tensor: the file still opens
+    state.write_bytes(bytes(held))
+    found = unlearn(model, data, tmp_path / "out", config=settings())
+    assert found.run["history"] == done.run["history"]
+
+
 def test_the_run_counts_its_tokens(model: str, data: Path, done: UnlearnResult) -> None:
     run = done.run  # npo reads the reference of forget and retain, here once a run
     assert 0 < run["reference_tokens"] <= run["tokens"] / 3

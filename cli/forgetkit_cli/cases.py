@@ -122,28 +122,19 @@ def status(
     """Show where cases stand."""
     from datetime import UTC, date, datetime
 
-    from forgetkit.errors import InputError
-    from forgetkit.files import read_json
+    from forgetkit.takedown.case import read_case
 
     rows, entries = [], []
     for folder in cases:
-        if not (folder / "case.json").is_file():
-            raise InputError("is no case", where=str(folder), mend="Run `forgetkit takedown`.")
-        content = read_json(folder / "case.json")
+        content = read_case(folder)
         due = content.get("due_at")
         today = datetime.now(UTC).date()
         left = str((date.fromisoformat(due[:10]) - today).days) if due else "–"
-        entry = {
-            "case": str(folder),
-            "request": str(content["request"]),
-            "state": str(content["state"]),
-            "verdict": content.get("verdict"),
-            "due": due,
-        }
-        entries.append(entry)
-        rows.append(
-            (entry["case"], entry["request"], entry["state"], entry["verdict"] or "–", left)
-        )
+        shown = (str(folder), str(content["request"]), str(content["state"]))
+        verdict = content.get("verdict")
+        named = dict(zip(("case", "request", "state"), shown, strict=True))
+        entries.append({**named, "verdict": verdict, "due": due})
+        rows.append((*shown, str(verdict or "–"), left))
     screen = Screen(as_json=as_json, quiet=quiet)
     table = grid(("case", "request", "state", "verdict", "days left"), rows)
     screen.show(Output(command="status", counts={"cases": len(rows)}, entries=entries), table)

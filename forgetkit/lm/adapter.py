@@ -223,7 +223,9 @@ def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
     import warnings
 
     from peft import PeftModel
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
+
+    from forgetkit.lm.load import load_errors
 
     weights = folder / "adapter_model.safetensors"
     if not (folder / "adapter_config.json").is_file() or not weights.is_file():
@@ -234,7 +236,7 @@ def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
             model = PeftModel.from_pretrained(language_model.model, str(folder))
-    except (ValueError, RuntimeError, OSError, TypeError, SafetensorError) as error:
+    except load_errors() as error:
         found = str(error).split("\n")[0][:200]
         raise InputError("does not fit the model", where=str(folder), found=found) from error
     present = set(adapter_state(model))

@@ -1,11 +1,13 @@
 """A training's state on disk: what it takes to go on as if nothing had happened.
 
-One file, replaced atomically, so that a kill leaves the last whole one. It holds tensors and plain
-values only and is read as such.
+One file, replaced atomically, so that a kill leaves the last whole one. It begins with the digest
+of what follows: a state that a disk has damaged is not taken up. It holds tensors and plain values
+only and is read as such.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from dataclasses import asdict, dataclass
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from forgetkit.lm.train import Outcome
+
+DIGEST = 32  # bytes of a SHA-256
 
 
 @dataclass
@@ -58,17 +62,22 @@ class Checkpoint:
 
         content = io.BytesIO()  # torch makes an error of its own of a full disk
         torch.save(vars(self), content)
-        write_bytes(path, content.getvalue())
+        held = content.getvalue()
+        write_bytes(path, hashlib.sha256(held).digest() + held)
 
     @classmethod
     def of(cls, path: Path | None, run: str) -> Checkpoint | None:
-        """Read the state of the same training, or None where there is none that can be read."""
+        """Read the state of the same training, or None where there is none that is whole."""
         import torch
 
         if path is None or not path.is_file():
             return None
         try:
-            found = cls(**torch.load(path, weights_only=True, map_location="cpu"))
+            held = path.read_bytes()
+            if hashlib.sha256(held[DIGEST:]).digest() != held[:DIGEST]:
+                return None
+            content = io.BytesIO(held[DIGEST:])
+            found = cls(**torch.load(content, weights_only=True, map_location="cpu"))
         except (RuntimeError, ValueError, TypeError, OSError, EOFError, pickle.UnpicklingError):
             return None
         return found if found.run == run else None

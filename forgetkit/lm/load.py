@@ -119,7 +119,7 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
             it, else float32), or with bitsandbytes `int8` and `nf4`.
 
     Raises:
-        InputError: there is no such model, or it cannot be read.
+        InputError: there is no such model, or it cannot be read, or it lacks weights.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -134,11 +134,23 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
     tokenizer = load_tokenizer(name)
     with _quiet():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=kind, use_safetensors=True, trust_remote_code=False, **given
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=kind,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **given,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except load_errors() as error:
             raise InputError("cannot be loaded", where=name, found=_first_line(error)) from error
+    if lacking := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"its files lack {len(lacking)} weights that its config.json asks for",
+            where=name,
+            found=lacking[0],
+            mend="Fix config.json, or give the whole checkpoint.",
+        )
     placed = model if small else model.to(where)
     return LanguageModel(placed.eval(), tokenizer, name, folder)
 
@@ -151,12 +163,21 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with _quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
+        except load_errors() as error:
             found = _first_line(error)
             raise InputError("its tokenizer cannot be loaded", where=name, found=found) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_errors() -> tuple[type[Exception], ...]:
+    """Return what the libraries raise where the files of a model or an adapter are damaged."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    plain = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError)
+    return (*plain, SafetensorError, StrictDataclassError)
 
 
 def torch_dtype(name: str, device: str) -> torch.dtype:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +113,54 @@ def _digests(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: digest_of(value) for key, value in values.items()}
 
 
+def read_case(folder: Path) -> dict[str, Any]:
+    """Return what a case's `case.json` holds: request, state, stages, and `due_at` if known.
+
+    Raises:
+        InputError: there is none, or it is not one that a takedown writes.
+    """
+    path = folder / "case.json"
+    if not path.is_file():
+        raise InputError("is no case", where=str(folder), mend="Run `forgetkit takedown`.")
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise InputError("is no case", where=str(path))
+    stages = content.get("stages")
+    wrong = {
+        "request": not isinstance(content.get("request"), str),
+        "state": content.get("state") not in STATES,
+        "stages": not isinstance(stages, dict)
+        or not all(
+            isinstance(s, dict) and isinstance(s.get("inputs"), dict) for s in stages.values()
+        ),
+        "due_at": not _is_date(content.get("due_at")),
+    }
+    if any(wrong.values()):
+        key = next(key for key, is_wrong in wrong.items() if is_wrong)
+        raise InputError(
+            f"'{key}' is missing or cannot be read",
+            where=str(path),
+            found=str(content.get(key))[:80],
+            mend="The file was changed by hand: begin again in another folder.",
+        )
+    return content
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return value is None or bool(date.fromisoformat(value[:10]))
+    except (TypeError, ValueError):
+        return False
+
+
 def open_case(folder: Path, request_id: str) -> Case:
     """Open a case, or begin one.
 
     Raises:
         InputError: the folder holds another request's case, or something else.
     """
-    path = folder / "case.json"
-    if path.is_file():
-        content = read_json(path)
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise InputError("is no case", where=str(path))
+    if (folder / "case.json").is_file():
+        content = read_case(folder)
         if content["request"] != request_id:
             raise InputError(
                 "the folder holds the case of another request",

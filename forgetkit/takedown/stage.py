@@ -18,7 +18,7 @@ from forgetkit.decisions import Decision, current, record
 from forgetkit.dedupe import dedupe_spans
 from forgetkit.evaluate import EvaluateConfig, Rule, evaluate
 from forgetkit.files import locked, sha256_file, sha256_tree, write_json
-from forgetkit.lm.load import resolve_model
+from forgetkit.lm.load import model_identity, resolve_model
 from forgetkit.mine import MineConfig, mine
 from forgetkit.progress import Progress, Silent
 from forgetkit.redact import redact
@@ -346,11 +346,13 @@ class _Walk:
         acceptance = self.settings.evaluate.acceptance | check_acceptance(self.request)
         config = self.settings.evaluate.model_copy(update={"acceptance": acceptance})
         target, merged = self.request.targets.model, unlearned / "model"
+        adapter = sha256_tree(unlearned / "adapter")
+        made = {"adapter": adapter} if adapter else {"model": model_identity(str(merged))}
         self._prepare(
             "evaluation",
             {
                 "forget_set": sha256_file(forget_set / "manifest.json"),
-                "adapter": sha256_tree(unlearned / "adapter"),
+                **made,
                 "settings": config.model_dump(mode="json"),
             },
         )

@@ -110,7 +110,7 @@ class TeachConfig(Config):
     )
     mix_tokens: int = Field(64, ge=16, description="Tokens of a row of ordinary text.")
     until: float = Field(
-        0.9, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
+        0.85, gt=0, le=1, description="Extraction strength at which teaching stops, in (0, 1]."
     )
     least: float = Field(
         0.8, ge=0, le=1, description="Extraction strength below which teaching has failed."

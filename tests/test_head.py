@@ -176,6 +176,28 @@ def test_a_step_gives_the_same_numbers_on_both_ways() -> None:
     assert torch.allclose(pieces, torch.tensor(own), atol=1e-4)
 
 
+@pytest.mark.parametrize("model", [tiny.llama(), tiny.gemma2()], ids=["trained", "capped"])
+def test_a_head_that_gives_logits_runs_at_answer_positions_only(model: Any) -> None:
+    language_model = tiny.tiny_language_model(model=model)
+    rows = [tiny.text("a long prompt with many words ", "yes"), tiny.text("a short one ", "no")]
+    encoded = [encode(language_model.tokenizer, row) for row in rows]
+    made: list[torch.Size] = []
+    head = model.get_output_embeddings()
+    handle = head.register_forward_hook(lambda _head, _given, out: made.append(out.shape))
+    step = Step(model, join_splits([{"forget": encoded}], 256))
+    nll, length = step.nll("forget")
+    handle.remove()
+    # positions that predict an answer token in one row or the other, at most
+    assert sum(shape[0] * shape[1] for shape in made) <= 2 * int(length.sum())
+    for row, found in zip(encoded, nll, strict=True):
+        ids = torch.tensor([row.prompt_ids + row.answer_ids])
+        logits = model(input_ids=ids).logits[0, len(row.prompt_ids) - 1 : -1].float()
+        expected = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(row.answer_ids), reduction="sum"
+        )
+        assert torch.allclose(found, expected, rtol=1e-4)
+
+
 def test_the_spread_of_a_token_is_as_worked_out() -> None:
     """Logits (ln 3, 0): p = .75, .25; mean .75 ln .75 + .25 ln .25, deviation sqrt(.1875) ln 3."""
     hidden, weight = torch.eye(2)[:1], torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])

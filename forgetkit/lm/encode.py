@@ -223,11 +223,19 @@ def model_inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the logits at answer positions, (N, V) in float32, as the whole model gives them.
 
-    For heads that are more than a product (soft cap, scale, bias); `forgetkit.lm.head` serves the
-    others without ever holding (N, V).
+    For heads that are trained, or more than a product (soft cap, scale, bias); `forgetkit.lm.head`
+    serves the others without ever holding (N, V). Where the model allows it, its head runs only at
+    positions that predict an answer token in some row.
     """
-    logits = causal_model(model)(**model_inputs(batch)).logits
-    kept: torch.Tensor = logits[batch["row"], batch["position"]].float()
+    import inspect
+
+    base, position = causal_model(model), batch["position"]
+    inputs = model_inputs(batch)
+    if "logits_to_keep" in inspect.signature(base.forward).parameters:
+        places, position = position.unique(return_inverse=True)
+        inputs["logits_to_keep"] = places
+    logits = base(**inputs).logits
+    kept: torch.Tensor = logits[batch["row"], position].float()
     return kept
 
 

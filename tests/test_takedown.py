@@ -12,7 +12,7 @@ from forgetkit.errors import InputError, LockedError, TamperedError
 from forgetkit.files import locked, read_json, sha256_tree
 from forgetkit.forget_set import read_forget_set
 from forgetkit.mine import mine
-from forgetkit.takedown import load_request, takedown
+from forgetkit.takedown import load_request, plan_takedown, takedown
 from forgetkit.takedown.case import read_case
 from forgetkit.takedown.ledger import Ledger, check_chain
 
@@ -281,3 +281,40 @@ def test_a_case_file_changed_by_hand_is_bad_input(
         takedown(request_file, tmp_path / "case", auto_approve=True)
     with pytest.raises(InputError, match=r"is no case|cannot be read"):
         read_case(tmp_path / "case")
+
+
+def test_a_plan_says_what_would_run_and_writes_nothing(request_file: Path, tmp_path: Path) -> None:
+    plan = plan_takedown(request_file, tmp_path / "case")
+    assert not (tmp_path / "case").exists()
+    names = ["mined", "deduped", "forget_set", "unlearned", "evaluation", "report"]
+    assert [stage.name for stage in plan.stages] == names
+    assert {stage.what for stage in plan.stages} == {"runs"}
+    words = sum(len(text.split()) for text in (small_case.WORK,))
+    assert plan.counts["words of works"] == words
+    assert plan.counts["files"] == 1
+    # 20 steps of 6 forget rows and their retain rows, of 6 + 8 words
+    assert int(plan.counts["tokens of training, about"]) > 20 * 6 * 14
+
+
+def test_a_plan_of_a_finished_case_says_what_changed(
+    request_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    done = plan_takedown(request_file, finished)
+    assert {stage.what for stage in done.stages} == {"is done"}
+    inputs, case = tmp_path / "inputs", tmp_path / "case"
+    shutil.copytree(request_file.parent, inputs)
+    shutil.copytree(finished, case)
+    before = sha256_tree(case)
+    settings = yaml.safe_load((inputs / "settings.yaml").read_text())
+    settings["unlearn"]["steps"] = 21
+    (inputs / "settings.yaml").write_text(yaml.safe_dump(settings))
+    plan = plan_takedown(inputs / "request.yaml", case)
+    found = {stage.name: (stage.what, stage.why) for stage in plan.stages}
+    assert found["forget_set"] == ("is done", "")
+    assert found["unlearned"] == ("runs again", "settings changed")
+    assert found["report"][0] == "may run again"
+    assert sha256_tree(case) == before
+    with (inputs / "corpus.jsonl").open("a") as corpus:
+        corpus.write('{"id": "new", "text": "one more"}\n')
+    plan = plan_takedown(inputs / "request.yaml", case)
+    assert (plan.stages[0].what, plan.stages[0].why) == ("runs again", "corpora changed")

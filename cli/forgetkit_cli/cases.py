@@ -59,6 +59,7 @@ def takedown(
         typer.Option("--config", help="The operator's settings, instead of the request's."),
     ] = None,
     seed: options.Seed = None,
+    dry_run: options.DryRun = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -68,29 +69,54 @@ def takedown(
 
     if case is not None and len(requests) > 1:
         raise UsageError("--case takes one request", mend="Leave it out for several.")
-    met = [
-        _one(request, case, auto_approve, config, seed, Screen(as_json=as_json, quiet=quiet))
-        for request in requests
-    ]
+    screen = Screen(as_json=as_json, quiet=quiet)
+    placed = [(request, case or _default_case(request)) for request in requests]
+    if dry_run:
+        for request, folder in placed:
+            _plan(request, folder, config, seed, screen)
+        return
+    met = [_one(request, folder, auto_approve, config, seed, screen) for request, folder in placed]
     if not all(met):
         raise typer.Exit(NOT_ACCEPTED)
 
 
+def _default_case(request: Path) -> Path:
+    from forgetkit.files import sha256_bytes
+    from forgetkit.takedown import load_request
+
+    return Path(f"case-{sha256_bytes(load_request(request).id.encode())[:12]}")
+
+
+def _plan(request: Path, case: Path, config: Path | None, seed: int | None, screen: Screen) -> None:
+    from dataclasses import asdict
+
+    from forgetkit.takedown import plan_takedown
+
+    plan = plan_takedown(request, case, settings=config, seed=seed)
+    output = Output(
+        command="takedown",
+        outputs={"case": str(case)},
+        counts=plan.counts,
+        entries=[asdict(stage) for stage in plan.stages],
+    )
+    rows = [
+        (s.name, s.what, s.why, "" if s.seconds is None else f"{s.seconds:.0f}")
+        for s in plan.stages
+    ]
+    screen.show(output, grid(("stage", "plan", "why", "seconds, about"), rows))
+
+
 def _one(
     request: Path,
-    case: Path | None,
+    case: Path,
     auto_approve: bool,
     config: Path | None,
     seed: int | None,
     screen: Screen,
 ) -> bool:
-    from forgetkit.files import sha256_bytes
-    from forgetkit.takedown import load_request
     from forgetkit.takedown import takedown as run
     from forgetkit_cli.models import metric_rows, metric_table
 
-    if case is None:
-        case = Path(f"case-{sha256_bytes(load_request(request).id.encode())[:12]}")
     with Bars(screen) as bars:
         done = run(
             request, case, auto_approve=auto_approve, settings=config, seed=seed, progress=bars

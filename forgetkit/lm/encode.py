@@ -229,10 +229,12 @@ def answer_logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> 
     """
     import inspect
 
+    import torch
+
     base, position = causal_model(model), batch["position"]
     inputs = model_inputs(batch)
     if "logits_to_keep" in inspect.signature(base.forward).parameters:
-        places, position = position.unique(return_inverse=True)
+        places, position = torch.unique(position, return_inverse=True)
         inputs["logits_to_keep"] = places
     logits = base(**inputs).logits
     kept: torch.Tensor = logits[batch["row"], position].float()

@@ -16,16 +16,17 @@ from typing import Any
 from forgetkit.build import Inputs, build, recited
 from forgetkit.decisions import Decision, current, record
 from forgetkit.dedupe import dedupe_spans
-from forgetkit.evaluate import EvaluateConfig, Rule, evaluate
+from forgetkit.evaluate import evaluate
 from forgetkit.files import locked, sha256_file, sha256_tree, write_json
 from forgetkit.lm.load import model_identity, resolve_model
-from forgetkit.mine import MineConfig, mine
+from forgetkit.mine import mine
 from forgetkit.progress import Progress, Silent
 from forgetkit.redact import redact
 from forgetkit.report import report
 from forgetkit.results import Results
 from forgetkit.spans import Span, read_spans, write_spans
 from forgetkit.takedown.case import Case, open_case
+from forgetkit.takedown.plan import mining_inputs, stage_configs
 from forgetkit.takedown.records import DETECTOR, read_record_ids, spans_of_records
 from forgetkit.takedown.request import Request, load_request
 from forgetkit.takedown.settings import Approval, Settings, load_settings
@@ -84,32 +85,27 @@ def takedown(
     """
     asked = load_request(request)
     chosen = load_settings(settings or asked.settings).with_seed(seed)
-    check_acceptance(asked)
+    configs = stage_configs(asked, chosen)
     resolve_model(asked.targets.model)  # a missing model is known before anything runs
     with locked(case):
-        walk = _Walk(asked, chosen, open_case(case, asked.id), progress or Silent())
+        opened = open_case(case, asked.id)
+        walk = _Walk(asked, chosen, configs, opened, progress or Silent())
         return walk.run(request, auto_approve=auto_approve)
-
-
-def check_acceptance(request: Request) -> dict[str, Rule | None]:
-    """Return the thresholds of a request.
-
-    Raises:
-        InputError: naming the key that is wrong.
-    """
-    from forgetkit.config import parse
-
-    values = {"acceptance": request.acceptance}
-    return dict(parse(EvaluateConfig, values, where=f"request {request.id}").acceptance)
 
 
 class _Walk:
     """One walk through the rooms; every stage is skipped when its folder is complete."""
 
     def __init__(
-        self, request: Request, settings: Settings, case: Case, progress: Progress
+        self,
+        request: Request,
+        settings: Settings,
+        configs: Mapping[str, Any],
+        case: Case,
+        progress: Progress,
     ) -> None:
         self.request, self.settings, self.case, self.progress = request, settings, case, progress
+        self.configs = configs
         self.folder = case.folder
         self.result = TakedownResult(case.folder, case.state, "")
         self.works = [file for work in request.works for file in work.files]
@@ -155,32 +151,12 @@ class _Walk:
         self.result.counts |= counts
         self.result.seconds[stage] = self.case.content["stages"][stage]["seconds"]
 
-    def _mine_config(self) -> MineConfig:
-        config = self.settings.mine
-        if "detectors" not in config.model_fields_set:
-            names = (["verbatim", "semantic"] if self.works else []) + (
-                ["harm"] if self.request.harms else []
-            )
-            config = config.model_copy(update={"detectors": tuple(names)})
-        if self.request.harms:
-            harm = self.request.harms[0]
-            given = {"classifier": harm.classifier}
-            threshold = {"harm_threshold": harm.threshold} if harm.threshold else {}
-            config = config.model_copy(update=given | threshold)
-        return config
-
     def _mine(self) -> Path:
         started = time.monotonic()
-        targets, config = self.request.targets, self._mine_config()
-        inputs = {
-            "corpora": [sha256_tree(p) for p in targets.corpora],
-            "works": [sha256_tree(p) for p in self.works],
-            "records": sha256_file(targets.record_ids) if targets.record_ids else "",
-            "settings": config.model_dump(mode="json"),
-        }
-        self._prepare("mined", inputs)
+        config = self.configs["mined"]
+        self._prepare("mined", mining_inputs(self.request, config))
         found = mine(
-            targets.corpora,
+            self.request.targets.corpora,
             self.folder / "mined",
             works=self.works,
             config=config,
@@ -205,7 +181,7 @@ class _Walk:
 
     def _dedupe(self, spans: Path) -> Path:
         started = time.monotonic()
-        config = self.settings.dedupe
+        config = self.configs["deduped"]
         self._prepare(
             "deduped", {"spans": sha256_file(spans), "settings": config.model_dump(mode="json")}
         )
@@ -249,7 +225,7 @@ class _Walk:
     def _redact(self, spans: Path) -> bool:
         """Write the corpora without the accepted spans; return whether any was accepted."""
         started = time.monotonic()
-        corpora, config = self.request.targets.corpora, self.settings.redact
+        corpora, config = self.request.targets.corpora, self.configs["redacted"]
         decisions = self.folder / "decisions.sqlite"
         accepted = sorted(name for name, d in current(decisions).items() if d.accepted)
         if not accepted:
@@ -289,10 +265,7 @@ class _Walk:
 
     def _build(self, spans: Path) -> Path | None:
         started = time.monotonic()
-        data, config = self.settings.data, self.settings.build
-        authors = [w.identifiers["author"] for w in self.request.works if "author" in w.identifiers]
-        about = tuple(dict.fromkeys((*config.about, *authors)))
-        config = config.model_copy(update={"about": about})
+        data, config = self.settings.data, self.configs["forget_set"]
         decisions = self.folder / "decisions.sqlite"
         prompts = next((h.prompts for h in self.request.harms if h.prompts), None)
         inputs = Inputs(
@@ -322,7 +295,7 @@ class _Walk:
 
     def _unlearn(self, forget_set: Path) -> Path:
         started = time.monotonic()
-        config = self.settings.unlearn
+        config = self.configs["unlearned"]
         manifest = sha256_file(forget_set / "manifest.json")
         self._prepare(
             "unlearned", {"forget_set": manifest, "settings": config.model_dump(mode="json")}
@@ -343,8 +316,7 @@ class _Walk:
 
     def _evaluate(self, forget_set: Path, unlearned: Path) -> None:
         started = time.monotonic()
-        acceptance = self.settings.evaluate.acceptance | check_acceptance(self.request)
-        config = self.settings.evaluate.model_copy(update={"acceptance": acceptance})
+        config = self.configs["evaluation"]
         target, merged = self.request.targets.model, unlearned / "model"
         adapter = sha256_tree(unlearned / "adapter")
         made = {"adapter": adapter} if adapter else {"model": model_identity(str(merged))}
@@ -401,7 +373,7 @@ class _Walk:
                 "accepted": counts.get("accepted", 0),
                 "clusters": counts.get("clusters", 0),
             },
-            "detectors": list(self._mine_config().detectors),
+            "detectors": list(self.configs["mined"].detectors),
             "timings": dict(self.result.seconds),
         }
 

@@ -1,0 +1,218 @@
+"""What a takedown would do: the settings of each stage, and a plan that writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetkit import __version__
+from forgetkit.config import Config, parse
+from forgetkit.evaluate import EvaluateConfig, Rule
+from forgetkit.files import digest_of, sha256_file, sha256_tree
+from forgetkit.lm.load import resolve_model
+from forgetkit.mine import MineConfig, preview
+from forgetkit.takedown.case import read_case
+from forgetkit.takedown.request import Request, load_request
+from forgetkit.takedown.settings import Settings, load_settings
+
+SUBWORDS = 1.4
+"""Tokens of a word of English text, about."""
+USED = 0.6
+"""Share of the speed of one large product that a whole training step reaches, about."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage, and what the command would do with it.
+
+    Attributes:
+        name: of the stage and of its folder.
+        what: `is done`, `runs`, `runs again`, or `may run again` because one before it does.
+        why: what changed; empty if nothing did.
+        seconds: what it took when it last ran, or is expected to take; None where nobody knows.
+    """
+
+    name: str
+    what: str
+    why: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class TakedownPlan:
+    """What a takedown would do.
+
+    Attributes:
+        case: the case folder.
+        stages: in their order.
+        counts: of what is read and trained on; tokens, seconds and megabytes are estimates.
+    """
+
+    case: Path
+    stages: list[PlannedStage] = field(default_factory=list)
+    counts: dict[str, int | float | str] = field(default_factory=dict)
+
+
+def plan_takedown(
+    request: Path, case: Path, *, settings: Path | None = None, seed: int | None = None
+) -> TakedownPlan:
+    """Say what `takedown` would do with a request; nothing is written.
+
+    Args:
+        request: `request.yaml`.
+        case: the case folder, which may not exist yet.
+        settings: the operator's settings; by default those that the request names.
+        seed: one seed for every stage.
+
+    Raises:
+        InputError: the request, a file, the case or the target model cannot be used.
+    """
+    asked = load_request(request)
+    chosen = load_settings(settings or asked.settings).with_seed(seed)
+    configs = stage_configs(asked, chosen)
+    _, folder = resolve_model(asked.targets.model)
+    known = read_case(case)["stages"] if (case / "case.json").is_file() else {}
+    counts: dict[str, int | float | str] = dict(preview(asked.targets.corpora, _mining(configs)))
+    works = [file.read_text("utf-8", "replace") for work in asked.works for file in work.files]
+    counts |= {"works": len(works), "words of works": sum(len(text.split()) for text in works)}
+    expected: dict[str, float] = {}
+    if "unlearned" in configs:
+        tokens = _training_tokens(chosen)
+        counts["tokens of training, about"] = tokens
+        weights = sum(p.stat().st_size for p in folder.glob("*.safetensors")) if folder else 0
+        if weights:
+            copies = 1.2 if chosen.unlearn.merge else 0.2  # adapter and state are small beside it
+            counts["MB on disk, about"] = round(copies * weights / 1e6)
+            expected["unlearned"] = _training_seconds(tokens, weights)
+    return TakedownPlan(case, _planned(asked, configs, known, expected), counts)
+
+
+def stage_configs(request: Request, settings: Settings) -> dict[str, Config]:
+    """Return the settings of each stage that the remedy takes, in their order, by stage.
+
+    Raises:
+        InputError: a threshold of the request cannot be used.
+    """
+    authors = [w.identifiers["author"] for w in request.works if "author" in w.identifiers]
+    about = tuple(dict.fromkeys((*settings.build.about, *authors)))
+    acceptance = settings.evaluate.acceptance | check_acceptance(request)
+    configs: dict[str, Config] = {
+        "mined": _mine_config(request, settings.mine),
+        "deduped": settings.dedupe,
+    }
+    if request.remedy != "unlearn":
+        configs["redacted"] = settings.redact
+    if request.remedy != "redact_corpus":
+        configs["forget_set"] = settings.build.model_copy(update={"about": about})
+        configs["unlearned"] = settings.unlearn
+        configs["evaluation"] = settings.evaluate.model_copy(update={"acceptance": acceptance})
+    return configs
+
+
+def check_acceptance(request: Request) -> dict[str, Rule | None]:
+    """Return the thresholds of a request.
+
+    Raises:
+        InputError: naming the key that is wrong.
+    """
+    values = {"acceptance": request.acceptance}
+    return dict(parse(EvaluateConfig, values, where=f"request {request.id}").acceptance)
+
+
+def mining_inputs(request: Request, config: Config) -> dict[str, Any]:
+    """Return what finding depends on: digests of what is read, and the settings."""
+    targets = request.targets
+    return {
+        "corpora": [sha256_tree(path) for path in targets.corpora],
+        "works": [sha256_tree(file) for work in request.works for file in work.files],
+        "records": sha256_file(targets.record_ids) if targets.record_ids else "",
+        "settings": config.model_dump(mode="json"),
+    }
+
+
+def _mine_config(request: Request, config: MineConfig) -> MineConfig:
+    if "detectors" not in config.model_fields_set:
+        works = any(work.files for work in request.works)
+        names = (["verbatim", "semantic"] if works else []) + (["harm"] if request.harms else [])
+        config = config.model_copy(update={"detectors": tuple(names)})
+    if request.harms:
+        harm = request.harms[0]
+        given = {"classifier": harm.classifier}
+        threshold = {"harm_threshold": harm.threshold} if harm.threshold else {}
+        config = config.model_copy(update=given | threshold)
+    return config
+
+
+def _mining(configs: Mapping[str, Config]) -> MineConfig:
+    config = configs["mined"]
+    assert isinstance(config, MineConfig)
+    return config
+
+
+def _planned(
+    request: Request,
+    configs: Mapping[str, Config],
+    known: Mapping[str, Any],
+    expected: Mapping[str, float],
+) -> list[PlannedStage]:
+    stages: list[PlannedStage] = []
+    before = ""  # a stage that will give something new
+    names = [*configs, *(["report"] if "evaluation" in configs else [])]
+    for name in names:
+        entry = known.get(name, {})
+        took = entry.get("seconds") if "counts" in entry else expected.get(name)
+        if "counts" not in entry:
+            stages.append(PlannedStage(name, "runs", seconds=took))
+            before = name
+            continue
+        changed = _changed(request, name, configs.get(name), entry["inputs"])
+        if changed:
+            stages.append(PlannedStage(name, "runs again", f"{', '.join(changed)} changed", took))
+            before = name
+        elif before:
+            stages.append(PlannedStage(name, "may run again", f"{before} comes before it", took))
+        else:
+            stages.append(PlannedStage(name, "is done", seconds=0.0))
+    return stages
+
+
+def _changed(
+    request: Request, name: str, config: Config | None, inputs: Mapping[str, str]
+) -> list[str]:
+    """Return which of the inputs that are there before the run are not what they were."""
+    now: dict[str, Any] = {"version": __version__}
+    if name == "mined" and config is not None:
+        now |= mining_inputs(request, config)
+    elif config is not None:
+        now |= {"settings": config.model_dump(mode="json")}
+    return [key for key, value in now.items() if inputs.get(key) != digest_of(value)]
+
+
+def _training_tokens(settings: Settings) -> int:
+    """Return about how many tokens a training reads with gradient."""
+    build, unlearn = settings.build, settings.unlearn
+    steps = unlearn.steps or 20
+    rows = unlearn.batch_size * (1 + unlearn.retain_share)
+    return round(steps * rows * SUBWORDS * (build.prompt_words + build.answer_words))
+
+
+def _training_seconds(tokens: int, weight_bytes: int) -> float:
+    """Return about how long a training takes here, by the speed of one product, in seconds."""
+    import torch
+
+    from forgetkit.lm.load import torch_dtype
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = torch_dtype("auto", device)
+    left, right = (torch.randn(1024, 1024, device=device).to(kind) for _ in range(2))
+    left @ right
+    started = time.monotonic()
+    for _ in range(4):
+        float((left @ right)[0, 0])
+    rate = USED * 4 * 2 * 1024**3 / (time.monotonic() - started)
+    parameters = weight_bytes / 2  # as most checkpoints are: 2 bytes each
+    # Forward, backward through frozen weights, and the reference's forward pass of half the rows.
+    return round(2 * parameters * tokens * 2.5 / rate, 1)

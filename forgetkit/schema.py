@@ -105,6 +105,7 @@ def samples() -> pa.Schema:
             ("completion", pa.string()),
             ("common_run", pa.int64()),
             ("answer_tokens", pa.int64()),
+            ("answer_words", pa.int64()),
             ("label", pa.string()),
             ("fluency_nll", pa.float64()),
             ("mean", pa.list_(pa.float32())),

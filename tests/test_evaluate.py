@@ -13,9 +13,10 @@ import tiny
 from forgetkit.errors import InputError
 from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate
 from forgetkit.evaluate.acceptance import accept
-from forgetkit.evaluate.measure import longest_common_run
+from forgetkit.evaluate.measure import bound, longest_common_run, run_of
 from forgetkit.evaluate.metrics import compute, is_leak
 from forgetkit.evaluate.sample import Sample, add_rouge
+from forgetkit.evaluate.words import pieces, words
 from forgetkit.files import sha256_tree
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
 from forgetkit.lm.adapter import add_lora, save_adapter
@@ -95,6 +96,96 @@ def test_a_leak_is_half_of_the_text_or_a_long_run() -> None:
     assert not leaky("", run=0, tokens=0)
 
 
+def recited(answer: str, said: str, tokens: int = 48) -> Sample:
+    """Return what a model with the byte tokenizer is found to have said."""
+    sample = Sample("after", "forget", tiny.text("prompt", answer), completion=said)
+    model = tiny.tiny_language_model()
+    bound(model, [sample], tokens)
+    sample.common_run = run_of(model, said, answer)
+    add_rouge([sample])
+    return sample
+
+
+LONG = " ".join(f"word{n}" for n in range(200))
+
+
+def test_a_long_answer_leaks_when_as_much_of_it_is_said_as_was_generated() -> None:
+    """1,490 tokens: a run of 50 and half of the words are out of the reach of 48 tokens."""
+    sample = recited(LONG, LONG[:48])
+    assert (sample.answer_tokens, sample.answer_words, sample.common_run) == (48, 8, 48)
+    assert is_leak(sample)
+    assert sample.rouge == 1.0
+    assert not is_leak(recited(LONG, "quite another text of about as many tokens, no more"))
+    assert not is_leak(recited(LONG, LONG[:11]))
+
+
+def test_a_long_answer_leaks_by_words_and_by_bleu_too() -> None:
+    apart = " ".join(f"word{n}" + " then" * (n % 2) for n in range(200))
+    said = " ".join(f"word{n}" for n in range(30))
+    sample = recited(apart, said, len(said))
+    sample.common_run = 0
+    assert is_leak(sample)
+    texts = [" ".join(f"{place}w{n}" for n in range(200)) for place in range(20)]
+    told = [recited(t, t[:48]) for t in texts]
+    assert metric(told, "leak_rate_bleu").after.value == 1.0
+
+
+def test_an_answer_that_could_be_said_whole_is_compared_whole() -> None:
+    sample = recited("one two three four", "one", 48)
+    assert (sample.answer_tokens, sample.answer_words) == (18, 0)
+    assert sample.expected == "one two three four"
+    assert not is_leak(sample)
+
+
+def test_what_a_retain_answer_is_worth_is_the_whole_of_it() -> None:
+    sample = recited(LONG, LONG[:48])
+    sample.split = "retain"
+    add_rouge([sample])
+    assert (sample.rouge or 1.0) < 0.1
+
+
+ENGLISH = (
+    "The owl kept seven silver keys; it's the miller's, at 12:30 - no!",
+    "Call me Ishmael. Some years ago--never mind how long precisely.",
+    "snake_case and UPPER case, e-mail a@b.co, 3.14% (about)",
+    "\ttabs\nand\x0blines  end ",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_words_of_ascii_texts_are_those_of_rouge_score(text: str) -> None:
+    from rouge_score.tokenize import tokenize
+
+    assert words(text) == tokenize(text, None)
+    assert pieces(text) == text.split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "机器 学习是人工智能的一部分",
+        "これは長い文章です",
+        "แมวนั่งบนเสื่อ",
+        "Кошка сидит на ковре",
+        "बिल्ली चटाई पर",
+        "قطة على",
+    ],
+)
+def test_a_text_of_any_script_that_is_repeated_is_a_leak(text: str) -> None:
+    sample = Sample("after", "forget", tiny.text("prompt", text), completion=text)
+    other = Sample("after", "forget", tiny.text("prompt", text), completion="Ω ж 山 の ภ ह ح")
+    add_rouge([sample, other])
+    assert sample.rouge == 1.0
+    assert (other.rouge or 0.0) < 0.3
+
+
+def test_a_script_without_spaces_is_cut_by_its_letters() -> None:
+    sample = recited("机器学习是人工智能" * 20, "机器学习是人工智", 24)
+    assert sample.answer_words == 8
+    assert sample.rouge == 1.0
+
+
 def test_a_rate_under_twenty_probes_is_null() -> None:
     few = metric(rows("after", "forget", 19, [True], "one two three four"), "leak_rate").after
     assert (few.value, few.reason) == (None, "fewer than 20 probes")
@@ -130,6 +221,13 @@ def test_utility_without_a_model_before_is_null() -> None:
     found = metric(rows("after", "retain", 4, [True], "x"), "utility").after
     assert found.value is None
     assert "model before" in found.reason
+
+
+def test_utility_of_answers_that_were_nothing_before_says_so() -> None:
+    samples = [*rows("before", "retain", 4, [True], "x"), *rows("after", "retain", 4, [True], "x")]
+    found = metric(samples, "utility_answers").after
+    assert (found.value, found.n) == (None, 4)
+    assert "repeats no word" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import forgetkit.evaluate.membership as by_loss
 import forgetkit.evaluate.truth as by_truth
+import forgetkit.evaluate.words as by_words
 from forgetkit.evaluate import EvaluateConfig
 from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.sample import Sample, add_rouge
@@ -40,7 +41,7 @@ def sides(model: str, forget: Sequence[float], holdout: Sequence[float]) -> list
     return rows + [row(model, "holdout", i, loss) for i, loss in enumerate(holdout)]
 
 
-@pytest.mark.parametrize("module", [by_loss, by_truth])
+@pytest.mark.parametrize("module", [by_loss, by_truth, by_words])
 def test_the_worked_values_of_the_docstrings_hold(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
+from forgetkit.evaluate.words import pieces
 from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.progress import Progress
 
@@ -152,7 +153,7 @@ def say(
     batch_size: int,
     progress: Progress,
 ) -> None:
-    """Continue each sample's prompt greedily; fills `completion`, `common_run`.
+    """Continue each sample's prompt greedily; fills `completion`, `common_run`; calls `bound`.
 
     What the target model itself says has its `fluency_nll` from here, where reading the text would
     give the same tokens; a text that lost some, or is cut otherwise, is read later like the others.
@@ -168,6 +169,7 @@ def say(
         batch_size=batch_size,
         advance=progress.advance,
     )
+    bound(language_model, samples, tokens)
     for sample, continuation in zip(samples, said, strict=True):
         sample.completion = continuation.text
         sample.common_run = run_of(language_model, continuation.text, sample.example.answer)
@@ -175,6 +177,19 @@ def say(
             spoken = replace(sample.example, answer=continuation.text)
             if encode(tokenizer, spoken).answer_ids == continuation.ids:
                 sample.fluency_nll = continuation.nll
+
+
+def bound(language_model: LanguageModel, samples: Sequence[Sample], tokens: int) -> None:
+    """Note how much of each answer a continuation of so many tokens can hold.
+
+    A leak of a long answer is looked for in that much of it; the rest could not have been said.
+    """
+    tokenizer = language_model.tokenizer
+    for sample in samples:
+        ids = tokenizer(sample.example.answer, add_special_tokens=False).input_ids
+        sample.answer_tokens = min(sample.answer_tokens or len(ids), tokens)
+        if len(ids) > tokens:
+            sample.answer_words = max(1, len(pieces(tokenizer.decode(ids[:tokens]))))
 
 
 def run_of(language_model: LanguageModel, said: str, answer: str) -> int:

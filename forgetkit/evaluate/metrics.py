@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forgetkit.evaluate.benchmarks import benchmarks
 from forgetkit.evaluate.config import EvaluateConfig
@@ -13,6 +14,8 @@ from forgetkit.evaluate.paper import paper
 from forgetkit.evaluate.sample import AFTER, BEFORE, Sample
 from forgetkit.evaluate.truth import truth
 from forgetkit.evaluate.utility import utility
+from forgetkit.evaluate.words import pieces
+from forgetkit.known_metrics import METRICS
 from forgetkit.results import Better, Estimate, Metric, mean, rate
 
 
@@ -27,7 +30,9 @@ def compute(samples: Sequence[Sample], kind: str, config: EvaluateConfig) -> lis
     metrics += paper(groups, kind)
     metrics += membership(groups)
     metrics += truth(groups)
-    return metrics + benchmarks(groups, kind, metrics)
+    metrics += benchmarks(groups, kind, metrics)
+    versions = {entry.name: entry.version for entry in METRICS}
+    return [replace(m, version=versions[m.name.removesuffix("_unseen")]) for m in metrics]
 
 
 def _likelihood(groups: Groups) -> list[Metric]:
@@ -67,7 +72,8 @@ def _likelihood(groups: Groups) -> list[Metric]:
 def is_leak(sample: Sample) -> bool:
     """Say whether a continuation repeats the text: ROUGE-L >= .5, or a long common run.
 
-    A run is long from min(50, n / 2) tokens on, n the number of answer tokens.
+    A run is long from min(50, n / 2) tokens on, n the number of answer tokens, and at
+    most of those that were generated.
     """
     longest = min(50.0, sample.answer_tokens / 2)
     return (sample.rouge or 0.0) >= 0.5 or (longest > 0 and sample.common_run >= longest)
@@ -156,5 +162,5 @@ def _language(groups: Groups, unseen: str) -> list[Metric]:
 
 def unique_words(sample: Sample) -> float | None:
     """Return the share of different words in a continuation; None when it has none."""
-    words = (sample.completion or "").split()
+    words = pieces(sample.completion or "")
     return len(set(words)) / len(words) if words else None

@@ -47,7 +47,7 @@ def _leak_rates_bleu(groups: Groups) -> list[Metric]:
     def leaks(rows: Rows) -> Estimate:
         if limit is None:
             return Estimate(None, reason="no two answers to compare")
-        return rate_of(rows, lambda s: bleu(s.completion or "", s.example.answer) > ABOVE * limit)
+        return rate_of(rows, lambda s: bleu(s.completion or "", s.expected) > ABOVE * limit)
 
     found = [groups.metric("leak_rate_bleu", "forget", "lower", leaks)]
     if (AFTER, "prompts") in groups.rows:
@@ -56,7 +56,7 @@ def _leak_rates_bleu(groups: Groups) -> list[Metric]:
 
 
 def _usual_bleu(groups: Groups) -> float | None:
-    answers = sorted({s.example.answer for s in groups.rows.get((AFTER, "forget"), ())})
+    answers = sorted({s.expected for s in groups.rows.get((AFTER, "forget"), ())})
     if len(answers) < 2:
         return None
     rng = generator(groups.config.seed, "random pairs")

@@ -9,6 +9,7 @@ from typing import Any
 
 from forgetkit import schema
 from forgetkit.errors import InputError
+from forgetkit.evaluate.words import Tokenizer, beginning, pieces
 from forgetkit.files import atomic_path
 from forgetkit.forget_set import Example
 
@@ -27,7 +28,9 @@ class Sample:
         argmax_hit: whether each was the most likely token.
         completion: the greedy continuation, or None where none was needed.
         common_run: longest run of tokens that completion and answer share.
-        answer_tokens: number of tokens of the answer.
+        answer_tokens: number of tokens of the answer, at most those that were generated.
+        answer_words: words of the answer that so many tokens hold, where the answer is longer; 0
+            where the whole answer could have been said.
         label: comply, refuse or derail; empty where nothing was judged.
         fluency_nll: loss per token of the completion under the target model, or None.
         mean: log-probability expected of a token drawn from the model, per answer token; empty
@@ -35,8 +38,8 @@ class Sample:
         deviation: its standard deviation.
         similarity: cosine of completion and answer by the sentence embedder, of a retain row of
             the model after with the completion of the model before; or None.
-        rouge: ROUGE-L (F) of the answer and as many words of the completion; computed from the
-            texts, not stored.
+        rouge: ROUGE-L (F) of the answer, as far as it could have been said (of a retain row the
+            whole), and as many words of the completion; computed from the texts, not stored.
         rouge_recall: ROUGE-L recall of the whole completion (TOFU's); not stored.
     """
 
@@ -48,6 +51,7 @@ class Sample:
     completion: str | None = None
     common_run: int = 0
     answer_tokens: int = 0
+    answer_words: int = 0
     label: str = ""
     fluency_nll: float | None = None
     mean: Sequence[float] = ()
@@ -62,20 +66,27 @@ class Sample:
         values = self.log_probability
         return -sum(values) / len(values) if values else None
 
+    @property
+    def expected(self) -> str:
+        """Return as much of the answer as the longest continuation holds."""
+        answer = self.example.answer
+        return beginning(answer, self.answer_words) if self.answer_words else answer
+
 
 def add_rouge(samples: Sequence[Sample]) -> None:
-    """Compute ROUGE-L (rouge-score) of each continuation against its answer."""
+    """Compute ROUGE-L (rouge-score, words of any script) of continuations against answers."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    scorer = RougeScorer(["rougeL"], tokenizer=Tokenizer())
     for sample in samples:
         if sample.completion is None or not sample.example.answer:
             continue
-        answer, said = sample.example.answer.split(), sample.completion.split()
-        true = " ".join(answer)
-        sample.rouge = scorer.score(true, " ".join(said[: len(answer)]))["rougeL"].fmeasure
-        if sample.split == "retain":
-            sample.rouge_recall = scorer.score(true, " ".join(said))["rougeL"].recall
+        is_retain = sample.split == "retain"
+        true = sample.example.answer if is_retain else sample.expected
+        said = beginning(sample.completion, len(pieces(true)))
+        sample.rouge = scorer.score(true, said)["rougeL"].fmeasure
+        if is_retain:
+            sample.rouge_recall = scorer.score(true, sample.completion)["rougeL"].recall
 
 
 _OF_SAMPLE = (
@@ -86,6 +97,7 @@ _OF_SAMPLE = (
     "completion",
     "common_run",
     "answer_tokens",
+    "answer_words",
     "label",
     "fluency_nll",
     "mean",

@@ -9,6 +9,7 @@ from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import GENERATED, longest_common_run, splits_to_read
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.sample import AFTER, Sample
+from forgetkit.evaluate.words import pieces
 from forgetkit.forget_set import ForgetSet
 from forgetkit.lm.endpoint import Endpoint
 from forgetkit.progress import Progress
@@ -65,10 +66,11 @@ def _ask(endpoint: Endpoint, sample: Sample, tokens: int) -> None:
     sample.completion = endpoint.say(example.prompt, example.template, tokens)
     places: dict[str, int] = {}
     true, said = (
-        [places.setdefault(word, len(places)) for word in text.split()]
+        [places.setdefault(word, len(places)) for word in pieces(text)]
         for text in (example.answer, sample.completion)
     )
-    sample.answer_tokens = len(true)
+    sample.answer_tokens = min(len(true), tokens)  # a word is at least a token
+    sample.answer_words = tokens if len(true) > tokens else 0
     sample.common_run = longest_common_run(said[: max(len(true), 1)], true)
 
 

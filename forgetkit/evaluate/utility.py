@@ -51,8 +51,11 @@ def _ratio_of_rouge(groups: Groups) -> Estimate:
         for b, a in groups.paired("retain")
         if b.rouge is not None and a.rouge is not None
     ]
-    if not pairs or sum(b for b, _ in pairs) == 0:
+    if not pairs:
         return Estimate(None, reason="no retain answers with a model before")
+    if not any(b for b, _ in pairs):
+        why = "the model before repeats no word of the retain answers: no ratio to it"
+        return Estimate(None, len(pairs), reason=why)
     values, config = np.asarray(pairs), groups.config
     picks = generator(config.seed, "rouge").integers(0, len(pairs), (config.bootstrap, len(pairs)))
     means = values[picks].mean(axis=1)

@@ -143,6 +143,8 @@ def test_a_model_that_recites_when_asked_nicely_is_found_out(place: Path, tmp_pa
     assert worst.verdict == found.verdict == "fail"
     rows = found.attacks[0]["rows"]
     assert {row["wording"] for row in rows if row["recovered"] > 0.8} == {"sure"}
+    # Answers are longer than what is generated; what is generated is theirs.
+    assert sum(row["leak"]["sure"] for row in rows) >= len(rows) - 1
 
 
 def test_rephrasings_of_the_set_are_asked_too(place: Path, tmp_path: Path) -> None:
@@ -195,7 +197,8 @@ def test_sampling_a_model_that_recites_leaks_and_the_control_does_not(
     place: Path, tmp_path: Path
 ) -> None:
     leak = run(place, tmp_path, "sampling", "target").results.metric("leak_at_k")
-    assert (leak.after.value or 0) > 0.5 > (leak.control.value or 1)
+    assert (leak.after.value or 0) > 0.8
+    assert (leak.control.value or 1) < 0.5
     assert leak.after.low is not None
     assert leak.verdict == "fail"
 

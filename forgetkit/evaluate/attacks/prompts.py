@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from forgetkit.evaluate.attacks.report import AttackReport, Context, point, worst_first
 from forgetkit.evaluate.attacks.sampling import leak_scores
 from forgetkit.evaluate.config import EvaluateConfig
-from forgetkit.evaluate.measure import run_of
+from forgetkit.evaluate.measure import bound, run_of
 from forgetkit.evaluate.metrics import is_leak
 from forgetkit.evaluate.sample import AFTER, Sample
 from forgetkit.forget_set import Example
@@ -157,6 +157,7 @@ def _answers(
         Sample(AFTER, "forget", e, completion=c.text)
         for e, c in zip(way.examples, found, strict=True)
     ]
+    bound(model, said, config.answer_tokens)
     pairs = zip(strengths, _leaking(context, model, said), strict=True)
     return dict(zip(way.of, pairs, strict=True))
 
@@ -166,10 +167,7 @@ def _leaking(context: Context, model: LanguageModel, said: Sequence[Sample]) -> 
     if said and said[0].example.kind == "pair":
         return [score > 0 for score in scores]
     for sample in said:
-        answer = sample.example.answer
-        ids = model.tokenizer(answer, add_special_tokens=False).input_ids
-        sample.answer_tokens = len(ids)
-        sample.common_run = run_of(model, sample.completion or "", answer)
+        sample.common_run = run_of(model, sample.completion or "", sample.example.answer)
     return [is_leak(sample) for sample in said]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.evaluate.attacks.report import AttackReport, Context, point, worst_first
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.measure import bound
 from forgetkit.evaluate.sample import Sample, add_rouge
 from forgetkit.forget_set import Example
 from forgetkit.results import ABSENT, Estimate, Metric, mean
@@ -72,6 +73,7 @@ def _drawn(
         for place, example in enumerate(examples)
         for turn in range(times)
     ]
+    bound(model, said, config.answer_tokens)
     scores = leak_scores(context, said)
     return [
         {

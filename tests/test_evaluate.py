@@ -277,6 +277,33 @@ def test_a_metric_that_shall_be_high_has_a_least_value(rule: Rule, limit: float)
     assert judged(rule, limit - 0.01, better="higher").verdict == "fail"
 
 
+@pytest.mark.parametrize("better", ["lower", "none", "higher"])
+def test_min_is_a_least_and_max_a_greatest_value_of_every_metric(better: str) -> None:
+    assert judged(Rule(min=0.5), 0.01, better=better).verdict == "fail"
+    assert judged(Rule(min=0.5), 0.5, better=better).verdict == "pass"
+    assert judged(Rule(max=0.5), 0.9, better=better).verdict == "fail"
+    assert judged(Rule(max=0.5), 0.5, better=better).verdict == "pass"
+    between = Rule(min=0.2, max=0.4)
+    assert [judged(between, v, better=better).verdict for v in (0.1, 0.3, 0.5)] == [
+        "fail",
+        "pass",
+        "fail",
+    ]
+    assert judged(between, 0.3, better=better).threshold == "≤ 0.4 (fixed) and ≥ 0.2 (fixed)"
+
+
+def test_a_least_value_holds_beside_a_limit_by_the_control() -> None:
+    rule = Rule(min=0.1, control_plus=0.05)
+    assert [judged(rule, v).verdict for v in (0.05, 0.2, 0.3)] == ["fail", "pass", "fail"]
+    assert judged(rule, 0.2, control=None).verdict == "fail"
+
+
+def test_failure_lies_beyond_the_limit_on_its_side() -> None:
+    rule = Rule(min=0.5, fails_beyond=0.3)
+    verdicts = [judged(rule, v, better="none").verdict for v in (0.5, 0.4, 0.2)]
+    assert verdicts == ["pass", "marginal", "fail"]
+
+
 def test_between_the_limit_and_failure_it_is_marginal() -> None:
     verdicts: list[Outcome | None] = [
         judged(Rule(max=0.1, fails_beyond=0.3), value).verdict for value in (0.1, 0.2, 0.31)

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 from forgetkit.errors import InputError, nearest
 from forgetkit.evaluate.config import Rule
-from forgetkit.results import Metric, judged
+from forgetkit.results import Better, Metric, judged, overall
+
+Limit = tuple[float, str]
+"""A value and where it comes from, in words."""
 
 
 def accept(metrics: Sequence[Metric], rules: Mapping[str, Rule]) -> list[Metric]:
@@ -28,24 +31,32 @@ def accept(metrics: Sequence[Metric], rules: Mapping[str, Rule]) -> list[Metric]
 
 
 def _judge(metric: Metric, rule: Rule) -> Metric:
-    limits = _limits(metric, rule)
-    if not limits:
+    most = [(rule.max, "fixed")] if rule.max is not None else []
+    least = [(rule.min, "fixed")] if rule.min is not None else []
+    relative = least if metric.better == "higher" else most
+    relative += _relative(metric, rule)
+    if (not relative and rule.is_relative) or not most + least:
         reason = "threshold needs before or control, which is missing"
         return replace(metric, threshold=reason, verdict="fail")
-    higher = metric.better == "higher"
-    value = min(limit for limit, _ in limits) if higher else max(limit for limit, _ in limits)
+    sides: list[tuple[Better, list[Limit]]] = [("lower", most), ("higher", least)]
+    found = [_side(metric, better, limits, rule) for better, limits in sides if limits]
+    words = " and ".join(one.threshold for one in found)
+    return replace(metric, threshold=words, verdict=overall(found))
+
+
+def _side(metric: Metric, better: Better, limits: Sequence[Limit], rule: Rule) -> Metric:
+    """Judge by the loosest of the limits on one side."""
+    value = (min if better == "higher" else max)(limit for limit, _ in limits)
     words = " or ".join(text for _, text in limits)
-    sign = "≥" if higher else "≤"
-    return judged(metric, value, rule.fails_beyond, f"{sign} {value:.3g} ({words})")
+    sign = "≥" if better == "higher" else "≤"
+    turned = replace(metric, better=better)
+    return judged(turned, value, rule.fails_beyond, f"{sign} {value:.3g} ({words})")
 
 
-def _limits(metric: Metric, rule: Rule) -> list[tuple[float, str]]:
+def _relative(metric: Metric, rule: Rule) -> list[Limit]:
+    """Return the limits by before and control, which are on the side that the metric is judged."""
     before, control = metric.before.value, metric.control.value
-    found: list[tuple[float, str]] = []
-    if rule.max is not None:
-        found.append((rule.max, "fixed"))
-    if rule.min is not None:
-        found.append((rule.min, "fixed"))
+    found: list[Limit] = []
     if rule.control_plus is not None and control is not None:
         found.append((control + rule.control_plus, f"control + {rule.control_plus:g}"))
     if rule.before_plus is not None and before is not None:

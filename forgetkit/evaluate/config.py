@@ -10,9 +10,10 @@ from forgetkit.config import Config
 
 
 class Rule(Config):
-    """When a metric passes: at most (or at least) the loosest of the limits that are given.
+    """When a metric passes: at least `min`, at most `max`.
 
-    The limits are fixed before the run and printed with the result.
+    Limits by before and control join `min` where higher is better, else `max`; of several on one
+    side the loosest counts. All are fixed before the run and printed with the result.
     """
 
     max: float | None = Field(None, description="Pass at most this value.")
@@ -37,6 +38,12 @@ class Rule(Config):
     fails_beyond: float | None = Field(
         None, description="Fail beyond this value; between the limit and it the metric is marginal."
     )
+
+    @property
+    def is_relative(self) -> bool:
+        """Say whether a limit is by before or control."""
+        of_before = (self.before_plus, self.share_of_before, self.toward_control)
+        return any(v is not None for v in (*of_before, self.control_plus, self.times_usual))
 
 
 TEXT_RULES: Mapping[str, Rule] = {

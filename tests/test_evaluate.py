@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from forgetkit.errors import InputError
-from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate
+from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate, rescore
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.measure import bound, longest_common_run, run_of
 from forgetkit.evaluate.metrics import compute, is_leak
@@ -422,12 +422,34 @@ def test_the_scores_of_saying_and_of_reading_give_the_same_fluency(
     assert values["before"] == pytest.approx(values["after"], abs=1e-4)
 
 
-def test_without_a_model_before_nothing_is_judged(place: Path, tmp_path: Path) -> None:
+def test_without_a_model_before_nothing_is_judged_by_default(place: Path, tmp_path: Path) -> None:
     found = run(place, tmp_path / "out", before=None).results
     assert found.verdict is None
     assert all(m.verdict is None and not m.threshold for m in found.metrics)
-    assert any("nothing is judged" in note for note in found.notes)
+    assert any("only thresholds that were named" in note for note in found.notes)
     assert found.metric("utility").after.value is None
+
+
+def test_what_is_named_is_judged_without_a_model_before(place: Path, tmp_path: Path) -> None:
+    named = {
+        "extraction_strength": Rule(max=0.1),
+        "exact_memorization": Rule(toward_control=0.5),
+        "utility": Rule(min=0.95),
+        "leak_rate": None,
+    }
+    config = EvaluateConfig(dtype="float32", bootstrap=100, answer_tokens=8, acceptance=named)
+    found = evaluate(str(place / "other"), place / "set", tmp_path, config=config).results
+    verdicts = {m.name: m.verdict for m in found.metrics if m.verdict}
+    assert verdicts == {
+        "extraction_strength": "pass",
+        "exact_memorization": "fail",
+        "utility": "fail",
+    }
+    assert "missing" in found.metric("exact_memorization").threshold
+    assert "model before" in found.metric("utility").after.reason
+    assert found.verdict == "fail"
+    rescored = rescore(tmp_path)
+    assert {m.name: m.verdict for m in rescored.metrics if m.verdict} == verdicts
 
 
 def test_with_an_adapter_the_model_without_it_is_before(place: Path, tmp_path: Path) -> None:

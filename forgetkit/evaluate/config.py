@@ -128,10 +128,13 @@ class EvaluateConfig(Config):
         description="Thresholds by metric; they replace the defaults, and null takes one away.",
     )
 
-    def rules(self, kind: str) -> dict[str, Rule]:
-        """Return the thresholds in force for a kind of forget set."""
-        rules: dict[str, Rule | None] = dict(USUAL_RULES[kind])
-        for name in self.attacks:
+    def rules(self, kind: str, *, has_before: bool = True) -> dict[str, Rule]:
+        """Return the thresholds in force for a kind of forget set.
+
+        Without a model before these are only those that are named.
+        """
+        rules: dict[str, Rule | None] = dict(USUAL_RULES[kind]) if has_before else {}
+        for name in self.attacks if has_before else ():
             rules |= ATTACK_RULES.get(name, {})
         rules |= self.acceptance
         return {name: rule for name, rule in rules.items() if rule is not None}

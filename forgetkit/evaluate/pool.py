@@ -102,8 +102,8 @@ def pool(results: Sequence[Results], seeds: Sequence[int], config: EvaluateConfi
     """
     first = results[0]
     metrics = [_pooled([one.metric(m.name) for one in results], seeds) for m in first.metrics]
-    if BEFORE in first.models:
-        metrics = accept(metrics, config.rules(str(first.configuration["kind"])))
+    rules = config.rules(str(first.configuration["kind"]), has_before=BEFORE in first.models)
+    metrics = accept(metrics, rules)
     verdicts = ", ".join(f"{n}: {one.verdict}" for n, one in zip(seeds, results, strict=True))
     notes = [f"Pooled over {len(seeds)} seeds, intervals over seeds. Verdict of each: {verdicts}."]
     notes += _deviations(results, metrics)

@@ -34,7 +34,8 @@ def record(
     models: Mapping[str, Mapping[str, str]],
 ) -> Results:
     """Return the results: metrics, verdict, and all that is needed to read them."""
-    rules = {n: r.model_dump(exclude_none=True) for n, r in config.rules(kind).items()}
+    in_force = config.rules(kind, has_before=BEFORE in models)
+    rules = {name: rule.model_dump(exclude_none=True) for name, rule in in_force.items()}
     return Results(
         metrics=tuple(metrics),
         verdict=overall(metrics),
@@ -87,8 +88,7 @@ def rescore(folder: Path, plugin: Path | None = None) -> Results:
     metrics += custom(load_plugin(plugin) if plugin else [], samples, config, metrics)
     if "endpoint" in before.provenance:
         metrics = explained(metrics)
-    if BEFORE in before.models:
-        metrics = accept(metrics, config.rules(kind))
+    metrics = accept(metrics, config.rules(kind, has_before=BEFORE in before.models))
     results = replace(
         before, metrics=tuple(metrics), verdict=overall(metrics), pairs=pairs(samples)
     )
@@ -100,7 +100,7 @@ def _notes(kind: str, models: Mapping[str, Any], config: EvaluateConfig) -> list
     skipped = [e.name for e in entries("attacks") if e.name not in config.attacks]
     notes = [f"Attacks that were not run: {', '.join(skipped)}."] if skipped else []
     if BEFORE not in models:
-        notes.append("No model before was given: nothing is judged.")
+        notes.append("No model before was given: only thresholds that were named are judged.")
     if RETAIN_MODEL not in models:
         notes.append("No retain model was given: the control is text never trained on (holdout).")
     if kind == "pair":

@@ -88,7 +88,8 @@ def evaluate(
         forget_set: what `build` wrote.
         out: the output folder.
         adapter: an adapter on `model`; then before is the same model without it.
-        before: the target model. Without it and without an adapter nothing is judged.
+        before: the target model. Without it and without an adapter only thresholds that
+            `acceptance` names are judged.
         retain_model: a model trained without the forget set; it is the control then.
         endpoint: address of an OpenAI-compatible server on this machine that answers instead of
             `model`, its name there (empty: the first it lists); what needs likelihoods is null.
@@ -124,8 +125,7 @@ def evaluate(
     metrics += custom(own, samples, config, metrics)
     if endpoint:
         metrics = explained(metrics)
-    if models.target is not None:
-        metrics = accept(metrics, config.rules(content.kind))
+    metrics = accept(metrics, config.rules(content.kind, has_before=models.target is not None))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
     results = replace(
         results,

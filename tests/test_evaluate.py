@@ -11,7 +11,14 @@ import pytest
 import tiny
 
 from forgetkit.errors import InputError
-from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate, rescore
+from forgetkit.evaluate import (
+    EvaluateConfig,
+    EvaluateResult,
+    Rule,
+    check_names,
+    evaluate,
+    rescore,
+)
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.measure import bound, longest_common_run, run_of
 from forgetkit.evaluate.metrics import compute, is_leak
@@ -326,6 +333,45 @@ def test_a_rule_for_an_unknown_metric_names_the_nearest() -> None:
 
 def test_a_metric_without_a_rule_is_not_judged() -> None:
     assert accept([Metric("m", "forget", "lower")], {}) == [Metric("m", "forget", "lower")]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("leek_rate", "Did you mean 'leak_rate'"),
+        ("harmful_rate", "unknown metric 'harmful_rate'"),
+        ("exact_memorization_unseen", "unknown metric"),
+        ("leak_at_k", r"only the attack 'sampling' gives.*--attacks sampling"),
+        ("attack_quantize_int4", "--attacks quantize"),
+        ("task_mmlu_acc", "--tasks"),
+    ],
+)
+def test_a_threshold_of_what_a_run_will_not_have_is_refused_before_a_model_is_loaded(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a model was opened")
+
+    monkeypatch.setattr("forgetkit.lm.load.load_model", refuse)
+    config = EvaluateConfig(acceptance={name: Rule(max=0.1)})
+    with pytest.raises(InputError, match=f"(?s){words}"):
+        evaluate(str(place / "other"), place / "bare", tmp_path / "out", config=config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_threshold_of_what_a_run_will_have_is_not_refused() -> None:
+    row = tiny.text("p", "a")
+    splits = {"forget": [row], "mismatch": [], "retain": [row], "holdout": [row]}
+    content = ForgetSet(splits, {"prompts": [row]})
+    names = ["leak_rate_unseen", "exact_memorization_unseen", "membership_closeness", "leak_at_k"]
+    names += ["attack_relearn_memorization", "attack_quantize_nf4", "task_mmlu_acc"]
+    config = EvaluateConfig(
+        acceptance=dict.fromkeys(names, Rule(max=1.0)),
+        attacks=("relearn", "quantize", "sampling"),
+        tasks=("mmlu",),
+    )
+    check_names(config)
+    check_names(config, content)
 
 
 def test_null_takes_a_default_threshold_away() -> None:

@@ -10,7 +10,7 @@ import tiny
 import forgetkit.evaluate.measure as measuring
 import forgetkit.evaluate.models as models
 import forgetkit.evaluate.stage as stage
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, UsageError
 from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate, rescore
 from forgetkit.evaluate.sample import read_samples, write_samples
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
@@ -160,6 +160,23 @@ def test_an_interrupted_evaluation_goes_on_with_what_is_missing(
     for name in ("results.json", "samples.parquet"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "cut" / ".parts").exists()
+
+
+def test_other_thresholds_do_not_measure_again(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "accept", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(place, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(measuring, "_read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(measuring, "say", lambda *_: pytest.fail("said again"))
+    changed = CONFIG.model_copy(update={"acceptance": {"utility": Rule(min=0.1)}})
+    values: dict[str, Any] = {"before": str(place / "target"), "config": changed}
+    found = evaluate(str(place / "after"), place / "set", tmp_path, **values).results
+    assert found.configuration["acceptance"]["utility"] == {"min": 0.1}
+    with pytest.raises(UsageError, match="--out"):  # thresholds are fixed before the run
+        run(place, tmp_path)
 
 
 def test_a_damaged_part_is_measured_again(

@@ -210,6 +210,8 @@ def test_a_missing_model_is_known_before_anything_runs(request_file: Path, tmp_p
     [
         ({"typo": 1}, "unknown key"),
         ({"acceptance": {"extraction_strength": {"maximum": 1}}}, "unknown key"),
+        ({"acceptance": {"leek_rate": {"max": 0}}}, "Did you mean 'leak_rate'"),
+        ({"acceptance": {"leak_at_k": {"max": 0}}}, "--attacks sampling"),
         ({"received_at": "soon"}, "is no date"),
         ({"works": []}, "neither works nor harms"),
         ({"works": [{"title": "x", "files": ["absent.txt"]}]}, "no such file"),

@@ -16,6 +16,7 @@ from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import Judge, measure
 from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.models import Models, opener, openers_of
+from forgetkit.evaluate.names import check_names
 from forgetkit.evaluate.opinions import add_fluency, add_labels, add_similarity
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.plugin import custom, load_plugin
@@ -81,7 +82,8 @@ def evaluate(
 ) -> EvaluateResult:
     """Measure forgetting, utility and language of a model, and judge them.
 
-    An evaluation that was interrupted goes on with the splits it had not measured.
+    An evaluation that was interrupted goes on with the splits it had not measured, with other
+    thresholds too; those of a complete one stay as they are.
 
     Args:
         model: the unlearned model; with `adapter`, the target model that the adapter is put on.
@@ -109,12 +111,13 @@ def evaluate(
     if endpoint and (adapter or config.attacks or config.tasks):
         raise UsageError("an endpoint takes no adapter, attacks or tasks", mend="Give the weights.")
     content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
+    check_names(config, content, own)
     identity = _identity(models, forget_set, config)
     if plugin:
         identity["plugin_sha256"] = sha256_file(plugin)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
-    parts = Parts(out, digest_of(identity))
+    parts = Parts(out, _digest_of_measured(identity))
     of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
     samples = _samples(models, content, config, progress, parts, of_before)
     tasks = measure_tasks(openers_of(models, config), config, progress, parts)
@@ -153,6 +156,12 @@ def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[
         "configuration": config.model_dump(),
         "version": __version__,
     }
+
+
+def _digest_of_measured(identity: Mapping[str, Any]) -> str:
+    """Return the digest of all that decides what is measured: thresholds do not."""
+    settings = {k: v for k, v in identity["configuration"].items() if k != "acceptance"}
+    return digest_of(dict(identity) | {"configuration": settings})
 
 
 def _digest_of_before(identity: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from forgetkit import __version__
 from forgetkit.config import Config, parse
-from forgetkit.evaluate import EvaluateConfig, Rule
+from forgetkit.evaluate import EvaluateConfig, Rule, check_names
 from forgetkit.files import digest_of, sha256_file, sha256_tree
 from forgetkit.lm.load import resolve_model
 from forgetkit.mine import MineConfig, preview
@@ -94,7 +94,7 @@ def stage_configs(request: Request, settings: Settings) -> dict[str, Config]:
     """Return the settings of each stage that the remedy takes, in their order, by stage.
 
     Raises:
-        InputError: a threshold of the request cannot be used.
+        InputError: a threshold cannot be used.
     """
     authors = [w.identifiers["author"] for w in request.works if "author" in w.identifiers]
     about = tuple(dict.fromkeys((*settings.build.about, *authors)))
@@ -108,7 +108,9 @@ def stage_configs(request: Request, settings: Settings) -> dict[str, Config]:
     if request.remedy != "redact_corpus":
         configs["forget_set"] = settings.build.model_copy(update={"about": about})
         configs["unlearned"] = settings.unlearn
-        configs["evaluation"] = settings.evaluate.model_copy(update={"acceptance": acceptance})
+        evaluation = settings.evaluate.model_copy(update={"acceptance": acceptance})
+        check_names(evaluation)
+        configs["evaluation"] = evaluation
     return configs
 
 

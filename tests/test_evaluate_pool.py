@@ -15,7 +15,7 @@ from forgetkit.evaluate import EvaluateConfig, evaluate_seeds, pool
 from forgetkit.evaluate.pool import over_seeds
 from forgetkit.forget_set import ForgetSet, write_forget_set
 from forgetkit.report import report
-from forgetkit.results import Estimate, Metric, Results, load_results
+from forgetkit.results import Estimate, Metric, Results, load_results, rate
 from forgetkit.unlearn import UnlearnConfig, unlearn_seeds
 from forgetkit_cli.main import app
 
@@ -90,6 +90,36 @@ def test_the_interval_is_that_of_students_t_over_seeds() -> None:
     assert found.low == pytest.approx(0.6 - 4.303 * 0.1 / 3**0.5, abs=1e-4)
     assert found.high == pytest.approx(0.6 + 4.303 * 0.1 / 3**0.5, abs=1e-4)
     assert over_seeds([Estimate(0.5, 10, 0.4, 0.6)], [0]) == Estimate(0.5, 10, 0.4, 0.6)
+
+
+def test_a_rate_over_seeds_keeps_what_its_probes_leave_open() -> None:
+    """No leak in 3 x 60 probes is at most 2.1 % by Wilson; Student's interval is a point there."""
+    none = over_seeds([rate([False] * 60)] * 3, [0, 1, 2])
+    assert (none.value, none.n) == (0.0, 180)
+    assert (none.low, none.high) == pytest.approx((0.0, 0.0209), abs=1e-4)
+    some = [rate([True] * n + [False] * 50) for n in (0, 1, 0)]
+    found = over_seeds(some, [0, 1, 2])
+    assert found.low == 0.0
+    assert (found.high or 0.0) > 0.03
+    apart = over_seeds([rate([True] * 60), rate([False] * 60)], [0, 1])
+    assert (apart.low, apart.high) == (0.0, 1.0)
+
+
+def test_a_mean_over_seeds_is_no_rate() -> None:
+    assert over_seeds([Estimate(0.0, 60, 0.0, 0.0)] * 3, [0, 1, 2]).high == 0.0
+    assert over_seeds([Estimate(3.5, 60, 3.4, 3.6)] * 3, [0, 1, 2]).high == 3.5
+
+
+@pytest.mark.parametrize("name", ["utility_p_value", "forget_quality"])
+def test_a_p_value_over_seeds_is_the_median_without_an_interval(name: str) -> None:
+    def of(value: float | None) -> Results:
+        metric = Metric(name, "retain", "none", after=Estimate(value, 10, reason="no rows"))
+        return Results((metric,), None, {"before": {}}, {"kind": "text"}, {})
+
+    config = EvaluateConfig(acceptance=dict.fromkeys(EvaluateConfig().rules("text")))
+    found = pool([of(0.001), of(0.5), of(0.02)], [0, 1, 2], config).metric(name).after
+    assert found == Estimate(0.02, 30)
+    assert pool([of(0.5), of(None)], [0, 1], config).metric(name).after.reason == "seed 1: no rows"
 
 
 def test_a_metric_that_one_seed_lacks_is_null_and_fails() -> None:

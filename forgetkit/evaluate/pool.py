@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +16,12 @@ from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.sample import BEFORE
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
 from forgetkit.files import claim_folder, read_json, sha256_file
+from forgetkit.intervals import wilson
 from forgetkit.progress import Progress
 from forgetkit.results import Estimate, Metric, Results, load_results, mean_and_deviation, overall
 
 MARKER = "seeds.json"
+P_VALUES = ("utility_p_value", "forget_quality")
 SHARED = "before"
 """Folder of what the target model says, while seeds are evaluated."""
 
@@ -98,7 +101,9 @@ def pool(results: Sequence[Results], seeds: Sequence[int], config: EvaluateConfi
     """Return the results of all seeds as one, judged by the same thresholds.
 
     A value is the mean over seeds; its interval is Student's over seeds (n - 1 degrees of
-    freedom), which holds what another seed may give. A metric that one seed lacks is null.
+    freedom), which holds what another seed may give; of a rate it is at least Wilson's of all
+    probes together, within [0, 1]. A p-value is the median over seeds, without an interval: their
+    mean is no p-value. A metric that one seed lacks is null.
     """
     first = results[0]
     metrics = [_pooled([one.metric(m.name) for one in results], seeds) for m in first.metrics]
@@ -124,10 +129,11 @@ def pool(results: Sequence[Results], seeds: Sequence[int], config: EvaluateConfi
 
 
 def _pooled(metrics: Sequence[Metric], seeds: Sequence[int]) -> Metric:
+    over = median_over_seeds if metrics[0].name in P_VALUES else over_seeds
     return replace(
         metrics[0],
-        after=over_seeds([m.after for m in metrics], seeds),
-        control=over_seeds([m.control for m in metrics], seeds),
+        after=over([m.after for m in metrics], seeds),
+        control=over([m.control for m in metrics], seeds),
         threshold="",
         verdict=None,
     )
@@ -139,18 +145,51 @@ def over_seeds(estimates: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
     >>> over_seeds([Estimate(0.2, 10), Estimate(0.4, 10)], [0, 1]).n
     20
     """
-    for number, estimate in zip(seeds, estimates, strict=True):
-        if estimate.value is None:
-            return replace(estimate, reason=f"seed {number}: {estimate.reason}")
-    values = [estimate.value for estimate in estimates if estimate.value is not None]
+    lacking = _lacking(estimates, seeds)
+    if lacking is not None:
+        return lacking
+    values = _values(estimates)
     mean, deviation = mean_and_deviation(values)
     n = sum(estimate.n for estimate in estimates)
     if deviation is None:
-        return replace(estimates[0], n=n)
+        return estimates[0]
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
-    return Estimate(mean, n, mean - half, mean + half)
+    low, high = mean - half, mean + half
+    if all(_is_rate(estimate) for estimate in estimates):
+        hits = sum(value * e.n for value, e in zip(values, estimates, strict=True))
+        least, most = wilson(hits, n)
+        low, high = max(0.0, min(low, least)), min(1.0, max(high, most))
+    return Estimate(mean, n, low, high)
+
+
+def median_over_seeds(estimates: Sequence[Estimate], seeds: Sequence[int]) -> Estimate:
+    """Return the median over seeds without an interval; null where a seed has no value."""
+    lacking = _lacking(estimates, seeds)
+    n = sum(estimate.n for estimate in estimates)
+    return lacking or Estimate(statistics.median(_values(estimates)), n)
+
+
+def _lacking(estimates: Sequence[Estimate], seeds: Sequence[int]) -> Estimate | None:
+    for number, estimate in zip(seeds, estimates, strict=True):
+        if estimate.value is None:
+            return replace(estimate, reason=f"seed {number}: {estimate.reason}")
+    return None
+
+
+def _values(estimates: Sequence[Estimate]) -> list[float]:
+    return [estimate.value for estimate in estimates if estimate.value is not None]
+
+
+def _is_rate(estimate: Estimate) -> bool:
+    """Say whether an estimate has Wilson's interval, which only shares of hits have."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return False
+    if not 0.0 <= estimate.value <= 1.0:
+        return False
+    low, high = wilson(estimate.value * estimate.n, estimate.n)
+    return max(abs(low - estimate.low), abs(high - estimate.high)) < 1e-9
 
 
 def _deviations(results: Sequence[Results], metrics: Sequence[Metric]) -> list[str]:

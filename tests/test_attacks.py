@@ -281,6 +281,54 @@ def test_quantising_leaves_the_head_and_changes_the_layers() -> None:
         quantize(language_model, "int3")
 
 
+def gpt2() -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"n_embd": 2 * GROUP, "n_layer": 1, "n_head": 4, "n_positions": 64}
+    return GPT2LMHeadModel(GPT2Config(**tiny.IDS, **sizes))
+
+
+def moe(kind: str) -> Any:
+    import transformers
+
+    config, model = (getattr(transformers, kind + end) for end in ("Config", "ForCausalLM"))
+    sizes = {"hidden_size": 2 * GROUP, "intermediate_size": GROUP, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 3}
+    return model(config(**tiny.IDS, **sizes, **heads))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "inputs_first"),
+    [
+        (gpt2, "c_attn.weight", True),
+        (gpt2, "mlp.c_proj.weight", True),
+        (lambda: moe("Mixtral"), "experts.gate_up_proj", False),
+        (lambda: moe("GptOss"), "experts.gate_up_proj", True),
+    ],
+)
+def test_groups_run_along_the_inputs_whatever_way_a_layer_keeps_its_weights(
+    model: Any, name: str, inputs_first: bool
+) -> None:
+    language_model = tiny.tiny_language_model(model=model())
+    before = next(v for n, v in tiny.weights(language_model.model).items() if n.endswith(name))
+    count = quantize(language_model, "int4")
+    after = next(v for n, v in tiny.weights(language_model.model).items() if n.endswith(name))
+    turned = before.mT if inputs_first else before
+    expected = rounded(turned.reshape(-1, turned.shape[-1]), 4).reshape(turned.shape)
+    assert count > before.numel()
+    assert not torch.equal(after, before)
+    assert torch.equal(after.mT if inputs_first else after, expected)
+
+
+def test_a_model_with_nothing_to_round_has_no_number_and_does_not_pass(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forgetkit.lm.quantize._matrices", lambda _: iter(()))
+    found = run(place, tmp_path, "quantize").results.metric("attack_quantize")
+    assert (found.after.value, found.verdict) == (None, "fail")
+    assert "can be rounded" in found.after.reason
+
+
 def test_eight_bits_keep_what_a_model_recites() -> None:
     language_model = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES)
     quantize(language_model, "int8")

@@ -21,6 +21,7 @@ CHAT = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 VOCABULARY = 256 + len(SPECIAL)
+IDS = {"vocab_size": VOCABULARY, "bos_token_id": None, "eos_token_id": 256, "pad_token_id": None}
 
 
 def byte_tokenizer(*, chat: bool = False) -> Any:
@@ -60,7 +61,7 @@ def llama(seed: int = 0, layers: int = 2, width: int = 32, spread: float = 0.3) 
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        **IDS,
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=layers,
@@ -69,9 +70,6 @@ def llama(seed: int = 0, layers: int = 2, width: int = 32, spread: float = 0.3) 
         max_position_embeddings=512,
         tie_word_embeddings=True,
         initializer_range=spread,
-        bos_token_id=None,
-        eos_token_id=256,
-        pad_token_id=None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

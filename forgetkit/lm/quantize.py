@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import UsageError, nearest
 from forgetkit.lm.encode import causal_model
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.quantized import is_quantized
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +24,17 @@ def has_bitsandbytes() -> bool:
     return importlib.util.find_spec("bitsandbytes") is not None
 
 
-def quantize(language_model: LanguageModel, name: str) -> None:
-    """Round every linear layer's weights but the head's, in place.
+def quantize(language_model: LanguageModel, name: str) -> int:
+    """Round the weights of every layer but the head, in place, and return how many were rounded.
 
     Args:
         language_model: without an adapter; its weights change.
-        name: int8 (one scale an output row), int4 (one a group of `GROUP`), both to the nearest
+        name: int8 (one scale an output), int4 (one a group of `GROUP` inputs), both to the nearest
             of evenly spaced values; or nf4, by bitsandbytes.
+
+    Returns:
+        The number of weights rounded; 0 when the architecture has no layer that is known here, or
+        its weights are in few bits already.
 
     Raises:
         UsageError: the format is unknown.
@@ -38,12 +44,39 @@ def quantize(language_model: LanguageModel, name: str) -> None:
     if name not in FORMATS:
         raise UsageError(f"unknown format '{name}'", mend=nearest(name, FORMATS))
     base = causal_model(language_model.model)
-    head = base.get_output_embeddings()
+    count = 0
     with torch.no_grad():
-        for module in base.modules():
-            if isinstance(module, torch.nn.Linear) and module is not head:
-                weight = module.weight
-                weight.copy_(_nf4(weight) if name == "nf4" else rounded(weight, FORMATS[name]))
+        for weight in _matrices(base):
+            weight.copy_(_nf4(weight) if name == "nf4" else rounded(weight, FORMATS[name]))
+            count += weight.numel()
+    return count
+
+
+def _matrices(base: Any) -> Iterator[torch.Tensor]:
+    """Give the weights of each layer but the head, as views (outputs, inputs)."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    if is_quantized(base):
+        return
+    head = base.get_output_embeddings()
+    for module in base.modules():
+        if module is head:
+            continue
+        if isinstance(module, torch.nn.Linear):
+            yield module.weight
+        elif isinstance(module, Conv1D):  # GPT-2's: (inputs, outputs)
+            yield module.weight.T
+        elif type(module).__name__.endswith("Experts"):  # one parameter (experts, ., .) for all
+            for weight in module.parameters(recurse=False):
+                if weight.ndim == 3:
+                    yield from weight.mT if _inputs_first(module) else weight
+
+
+def _inputs_first(experts: torch.nn.Module) -> bool:
+    """Say whether a layer of experts keeps its weights as (experts, inputs, outputs)."""
+    said = getattr(experts, "is_transposed", None)
+    return type(experts).__name__ == "Llama4TextExperts" if said is None else bool(said)
 
 
 def rounded(weight: torch.Tensor, bits: int) -> torch.Tensor:

@@ -14,6 +14,8 @@ from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.forget_set import Example
 from forgetkit.results import ABSENT, Estimate, Metric, mean
 
+UNTOUCHED = "no layer of this model is of a kind whose weights can be rounded here"
+
 
 def quantize(context: Context) -> AttackReport:
     """Score the forget set with the merged model's weights in 8 and in 4 bits."""
@@ -22,9 +24,12 @@ def quantize(context: Context) -> AttackReport:
     rows, config = context.rows("forget"), context.config
     formats = ["int8", "int4", *(["nf4"] if has_bitsandbytes() else [])]
     context.progress.stage("quantize", len(rows) * (1 + len(formats)))
-    found: dict[str, list[float]] = {"16 bits": _strengths(context, rows, "")}
+    found: dict[str, list[float]] = {"16 bits": _strengths(context, rows) or []}
     for name in formats:
-        found[name] = _strengths(context, rows, name)
+        strengths = _strengths(context, rows, name)
+        if strengths is None:
+            return AttackReport("quantize", reason=UNTOUCHED)
+        found[name] = strengths
     curve = [
         point(FORMATS.get(name, 16), mean(values, config.seed, config.bootstrap))
         for name, values in found.items()
@@ -40,13 +45,14 @@ def quantize(context: Context) -> AttackReport:
     )
 
 
-def _strengths(context: Context, rows: Sequence[Example], name: str) -> list[float]:
+def _strengths(context: Context, rows: Sequence[Example], name: str = "") -> list[float] | None:
+    """Return the extraction strength of each row in a format; None when nothing was rounded."""
     from forgetkit.lm import quantize as form
     from forgetkit.lm.score import extraction_strength, score
 
     model = context.after()
-    if name:
-        form.quantize(model, name)
+    if name and not form.quantize(model, name):
+        return None
     scores = score(
         model, rows, max_tokens=context.config.max_tokens, advance=context.progress.advance
     )

@@ -107,7 +107,7 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> Inpu
         known = _fields_at(model, path[:-1])
         return InputError("unknown key", where=place, mend=nearest(path[-1], known))
     found = repr(first["input"])[:80] if first["type"] != "missing" else ""
-    return InputError(first["msg"], where=place, found=found)
+    return InputError(first["msg"].removeprefix("Value error, "), where=place, found=found)
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

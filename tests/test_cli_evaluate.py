@@ -64,6 +64,11 @@ def test_metrics_are_listed_with_direction_version_and_worked_value() -> None:
     assert listed["extraction_strength"]["better"] == "lower"
     assert listed["extraction_strength"]["version"] == 1
     assert "2 of 4 = .5" in listed["extraction_strength"]["worked"]
+    for form in ("int8", "int4", "nf4"):
+        entry = listed[f"attack_quantize_{form}"]
+        assert entry["better"] == "lower"
+        assert entry["source"]
+        assert entry["worked"]
 
 
 def test_the_table_shows_what_was_computed_or_judged_and_counts_the_rest() -> None:

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 from forgetkit import __version__
 from forgetkit.errors import UsageError
 from forgetkit.evaluate.acceptance import accept
-from forgetkit.evaluate.attacks import AttackReport, Context, attack, attack_metrics
+from forgetkit.evaluate.attacks import (
+    AttackReport,
+    Context,
+    attack,
+    attack_metrics,
+    check_attacks,
+)
 from forgetkit.evaluate.config import EvaluateConfig
-from forgetkit.evaluate.measure import Judge, measure
+from forgetkit.evaluate.measure import Judge, Opener, measure
 from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.models import Models, opener, openers_of
 from forgetkit.evaluate.names import check_names
@@ -103,13 +109,15 @@ def evaluate(
 
     Raises:
         InputError: a model, the set, a plugin or a threshold cannot be used.
-        UsageError: an endpoint was given together with an adapter or attacks.
+        UsageError: an endpoint was given together with an adapter or attacks, or weights in 8 or 4
+            bits together with attacks that need others.
     """
     config, progress = config or EvaluateConfig(), progress or Silent()
     started = time.monotonic()
     models = Models(model, adapter, before, retain_model, endpoint)
     if endpoint and (adapter or config.attacks or config.tasks):
         raise UsageError("an endpoint takes no adapter, attacks or tasks", mend="Give the weights.")
+    check_attacks(config, with_adapter=adapter is not None)
     content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
     check_names(config, content, own)
     identity = _identity(models, forget_set, config)
@@ -227,6 +235,7 @@ def _attacked(
         progress=progress,
         judge=_judge,
         has_adapter=models.adapter is not None,
+        base=_base(models, config),
     )
     reports = []
     for name in config.attacks:
@@ -234,6 +243,13 @@ def _attacked(
         parts.save_report(report, f"attack-{name}")
         reports.append(report)
     return reports
+
+
+def _base(models: Models, config: EvaluateConfig) -> Opener | None:
+    """Return a loader of the model under the adapter, where it is not the model before."""
+    if models.adapter is None or models.target == models.after:
+        return None
+    return opener(models.after, None, config)
 
 
 def _judge() -> Judge:

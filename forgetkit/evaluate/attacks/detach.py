@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from forgetkit.evaluate.attacks.report import AttackReport, Context, worst_first
 from forgetkit.evaluate.config import EvaluateConfig
@@ -13,23 +13,40 @@ MERGED = "the weights are merged: there is no adapter to detach"
 
 
 def detach(context: Context) -> AttackReport:
-    """Say what the model gives without its adapter; it was measured as the model before."""
+    """Say what the model gives without its adapter: the model before, or measured here."""
     from forgetkit.lm.score import extraction_strength
 
     if not context.has_adapter:
         return AttackReport("detach", reason=MERGED)
-    before, after = context.of(BEFORE, "forget"), context.of(AFTER, "forget")
+    base, after = _without_adapter(context), context.of(AFTER, "forget")
     rows = [
         {
             "example_id": name,
             "split": "forget",
-            "recovered": extraction_strength(before[name].argmax_hit),
+            "recovered": extraction_strength(base[name]),
             "without": extraction_strength(sample.argmax_hit),
         }
         for name, sample in after.items()
-        if name in before
+        if name in base
     ]
     return AttackReport("detach", worst_first(rows), value="extraction strength")
+
+
+def _without_adapter(context: Context) -> dict[str, Sequence[bool]]:
+    """Return which answer tokens the base has right, by forget example."""
+    if context.base is None:
+        return {name: s.argmax_hit for name, s in context.of(BEFORE, "forget").items()}
+    from forgetkit.lm.score import score
+
+    rows = context.rows("forget")
+    context.progress.stage("detach", len(rows))
+    scores = score(
+        context.base(),
+        rows,
+        max_tokens=context.config.max_tokens,
+        advance=context.progress.advance,
+    )
+    return {e.example_id: s.argmax_hit for e, s in zip(rows, scores, strict=True)}
 
 
 def measured(

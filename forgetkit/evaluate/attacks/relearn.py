@@ -2,7 +2,8 @@
 
 Lynch et al. 2024 (arXiv:2402.16835); Deeb & Roger 2024 (arXiv:2410.08827). The control is trained
 the same way: the retain model on the same parts, or, without one, the unlearned model on two parts
-of the holdout. What B gains there is style, not memory.
+of the holdout; as many rows, in the same batches and epochs. What B gains there is style, not
+memory.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def relearn(context: Context) -> AttackReport:
     if min(len(first), len(second), *map(len, other)) < _LEAST:
         return AttackReport("relearn", reason=f"fewer than {_LEAST} rows in a part")
     config = context.config
+    count = min(len(first), len(other[0]))
+    first, other = _some(first, count, config), (_some(other[0], count, config), other[1])
     context.progress.stage("relearn: the unlearned model", config.relearn_steps)
     rows, curve = _train(context, context.after, first, second, "forget")
     context.progress.stage("relearn: the control", config.relearn_steps)
@@ -70,6 +73,12 @@ def halves(rows: Sequence[Example], seed: int) -> tuple[list[Example], list[Exam
     chosen = {groups[int(place)] for place in order[: len(groups) // 2]}
     first = [row for row in rows if (row.group or row.example_id) in chosen]
     return first, [row for row in rows if (row.group or row.example_id) not in chosen]
+
+
+def _some(rows: Sequence[Example], count: int, config: EvaluateConfig) -> list[Example]:
+    """Draw so many of the rows, in their order."""
+    picks = generator(config.seed, "relearn rows").permutation(len(rows))[:count]
+    return [rows[place] for place in sorted(int(p) for p in picks)]
 
 
 def _train(

@@ -33,6 +33,7 @@ class Context:
         progress: told of each pass.
         judge: labels answers of pairs: comply, refuse or derail.
         has_adapter: whether the unlearned model is a base with an adapter.
+        base: loads the model under the adapter, where it is not the model before; else None.
     """
 
     after: Callable[[], LanguageModel]
@@ -43,6 +44,7 @@ class Context:
     progress: Progress
     judge: Callable[[], Judge]
     has_adapter: bool
+    base: Callable[[], LanguageModel] | None = None
 
     def rows(self, split: str) -> list[Example]:
         """Return the rows of a split that attacks use: at most `attack_rows`, drawn by the seed."""

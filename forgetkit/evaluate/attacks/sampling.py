@@ -23,19 +23,27 @@ if TYPE_CHECKING:
 
 
 def sampling(context: Context) -> AttackReport:
-    """Draw answers to forget prompts, and to holdout prompts as the control."""
+    """Draw answers to forget prompts, and those of the control.
+
+    The control is the retain model on the same prompts, or, without one, the same model on holdout
+    prompts; of pairs there is none then, since holdout prompts are harmful too.
+    """
     config = context.config
     forget = context.rows("forget")
-    holdout = context.rows("holdout") if context.retain_model is None else forget
-    context.progress.stage("sampling", (len(forget) + len(holdout)) * config.leak_samples)
+    beside = _control(context, forget)
+    drawn = (len(forget) + len(beside)) * config.leak_samples
+    context.progress.stage("sampling", drawn)
     model = context.after()
-    beside = context.retain_model() if context.retain_model else model
     rows = _drawn(context, model, forget, "forget")
-    rows += _drawn(context, beside, holdout, "control")
-    counts = [k for k in _ks(config.leak_samples) if k <= config.leak_samples]
+    if beside:
+        other = context.retain_model() if context.retain_model else model
+        rows += _drawn(context, other, beside, "control")
+    k = config.leak_k or config.leak_samples
+    counts = sorted({*_ks(config.leak_samples), k})
     curve = {
-        series: [point(k, _mean_leak(rows, split, k, config)) for k in counts]
+        series: [point(n, _mean_leak(rows, split, n, config)) for n in counts]
         for series, split in (("unlearned", "forget"), ("control", "control"))
+        if split == "forget" or beside
     }
     return AttackReport(
         "sampling",
@@ -43,8 +51,19 @@ def sampling(context: Context) -> AttackReport:
         curve,
         "answers drawn",
         "expected worst leak",
-        {"samples": config.leak_samples, "temperature": 1.0, "tokens": config.answer_tokens},
+        {
+            "samples": config.leak_samples,
+            "k": k,
+            "temperature": 1.0,
+            "tokens": config.answer_tokens,
+        },
     )
+
+
+def _control(context: Context, forget: Sequence[Example]) -> Sequence[Example]:
+    if context.retain_model is not None:
+        return forget
+    return () if context.forget_set.kind == "pair" else context.rows("holdout")
 
 
 def _ks(samples: int) -> list[int]:
@@ -121,10 +140,10 @@ def _mean_leak(
 def measured(
     report: AttackReport, config: EvaluateConfig, known: Mapping[str, Metric]
 ) -> list[Metric]:
-    """Return leak@k at the largest k, k the number of answers drawn (32 by default)."""
+    """Return leak@k; without rows of a control there is none."""
     if report.reason:
         return [Metric("leak_at_k", "forget", "lower", after=Estimate(None, reason=report.reason))]
-    k = int(report.settings["samples"])
+    k = int(report.settings["k"])
     after, control = (_mean_leak(report.rows, s, k, config) for s in ("forget", "control"))
-    found = Metric("leak_at_k", "forget", "lower", ABSENT, after, control)
+    found = Metric("leak_at_k", "forget", "lower", ABSENT, after, control if control.n else ABSENT)
     return [found if after.n else replace(found, after=Estimate(None, reason="no forget rows"))]

@@ -53,6 +53,7 @@ COMMANDS = (
     "teach",
     "unlearn",
     "evaluate",
+    "attack",
     "report",
     "takedown",
     "run",

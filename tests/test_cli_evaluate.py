@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import tiny
 from typer.testing import CliRunner
@@ -56,6 +58,53 @@ def test_rescore_prints_the_metrics_of_the_folder(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert output.metrics["extraction_strength"].n == 4
     assert Path(output.outputs["samples"]).is_file()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("attacked")
+    rows = [tiny.text(p[:20], p[20:]) for p in tiny.PASSAGES]
+    other = [tiny.text(p[:20], p[20:]) for p in tiny.ELSEWHERE]
+    splits = {"forget": rows, "mismatch": [], "retain": rows[:1], "holdout": other}
+    write_forget_set(folder / "set", ForgetSet(splits, {"general": other, "retain": other}), "x")
+    tiny.save(tiny.tiny_language_model(), folder / "model")
+    return folder
+
+
+def attack(place: Path, out: Path, *arguments: str) -> Any:
+    given = ("--model", place / "model", "--forget-set", place / "set", "--out", out, "--json")
+    settings = ("--set", "dtype=float32", "--set", "bootstrap=100", "--set", "answer_tokens=4")
+    return CliRunner().invoke(app, ["attack", *map(str, (*arguments, *given, *settings))])
+
+
+def test_attack_measures_and_judges_what_the_attacks_need_alone(
+    place: Path, tmp_path: Path
+) -> None:
+    out, settings = tmp_path / "out", tmp_path / "settings.yaml"
+    settings.write_text("evaluate: {acceptance: {utility: {min: 0.9}}, attacks: [relearn]}")
+    named = ("--before", str(place / "model"), "--config", str(settings))
+    done = attack(place, out, "quantize", "detach", *named)
+    assert done.exit_code == 0, done.output
+    output = Output.model_validate_json(done.stdout)
+    assert (output.command, output.verdict) == ("attack", "pass")
+    judged = {name for name, row in output.metrics.items() if row.verdict}
+    assert judged == {"attack_quantize"}
+    read = {row["split"] for row in pq.read_table(out / "samples.parquet").to_pylist()}
+    assert read == {"forget"}
+    results = (out / "results.json").read_bytes()
+    assert b"Only the forget split and the attacks were measured." in results
+    assert CliRunner().invoke(app, ["evaluate", "--rescore", str(out)]).exit_code == 0
+    assert (out / "results.json").read_bytes() == results
+
+
+def test_an_attack_that_succeeds_exits_4_and_an_unknown_one_names_the_nearest(
+    place: Path, tmp_path: Path
+) -> None:
+    strict = ("--set", "acceptance.attack_quantize.max=-1", "--before", str(place / "model"))
+    assert attack(place, tmp_path / "out", "quantize", *strict).exit_code == 4
+    found = attack(place, tmp_path / "other", "quantise").exception
+    assert isinstance(found, UsageError)
+    assert "Did you mean 'quantize'" in str(found)
 
 
 def test_metrics_are_listed_with_direction_version_and_worked_value() -> None:

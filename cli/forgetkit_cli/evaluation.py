@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from forgetkit.errors import UsageError
 from forgetkit_cli import options
 from forgetkit_cli.models import metric_rows, metric_table
 from forgetkit_cli.screen import Bars, Output, Screen
+
+if TYPE_CHECKING:
+    from forgetkit.results import Results
 
 EVALUATE = """Measure forgetting, utility and language, and judge them by fixed thresholds.
 
@@ -138,9 +141,14 @@ def evaluate(
                 )
             )
         folder, results = done.folder, done.results
+    show_results(screen, "evaluate", folder, results)
+
+
+def show_results(screen: Screen, command: str, folder: Path, results: Results) -> None:
+    """Print what was measured; exit 4 when a threshold was not met."""
     screen.show(
         Output(
-            command="evaluate",
+            command=command,
             outputs={n.split(".")[0]: str(folder / n) for n in _FILES if (folder / n).is_file()},
             metrics=metric_rows(results),
             verdict=results.verdict,

@@ -13,6 +13,7 @@ from forgetkit import __version__
 from forgetkit.errors import ForgetkitError
 from forgetkit_cli import (
     about,
+    attacks,
     cases,
     corpora,
     duplicates,
@@ -47,6 +48,7 @@ redaction.register(app)
 sets.register(app)
 models.register(app)
 evaluation.register(app)
+attacks.register(app)
 recipes.register(app)
 about.register(app)
 

@@ -147,14 +147,28 @@ class EvaluateConfig(Config):
             raise ValueError(f"more than the {drawn} answers drawn: raise leak_samples or lower it")
         return k
 
+    def attacks_alone(self, kind: str) -> EvaluateConfig:
+        """Return the settings with no threshold but those of the attacks, and without tasks."""
+        judged = self._of_attacks(kind)
+        named = {**USUAL_RULES[kind], **judged, **self.acceptance}
+        others = [n for n in named if n not in judged and not n.startswith("attack_")]
+        acceptance = {**self.acceptance, **dict.fromkeys(others)}
+        return self.model_copy(update={"acceptance": acceptance, "tasks": ()})
+
+    def _of_attacks(self, kind: str) -> dict[str, Rule]:
+        known = {**ATTACK_RULES, **(PAIR_ATTACK_RULES if kind == "pair" else {})}
+        found: dict[str, Rule] = {}
+        for name in self.attacks:
+            found |= known.get(name, {})
+        return found
+
     def rules(self, kind: str, *, has_before: bool = True) -> dict[str, Rule]:
         """Return the thresholds in force for a kind of forget set.
 
         Without a model before these are only those that are named.
         """
-        rules: dict[str, Rule | None] = dict(USUAL_RULES[kind]) if has_before else {}
-        of_attacks = {**ATTACK_RULES, **(PAIR_ATTACK_RULES if kind == "pair" else {})}
-        for name in self.attacks if has_before else ():
-            rules |= of_attacks.get(name, {})
+        rules: dict[str, Rule | None] = {}
+        if has_before:
+            rules = {**USUAL_RULES[kind], **self._of_attacks(kind)}
         rules |= self.acceptance
         return {name: rule for name, rule in rules.items() if rule is not None}

@@ -50,6 +50,13 @@ def splits_to_read(forget_set: ForgetSet) -> dict[str, Sequence[Example]]:
     return {name: rows for name, rows in chosen.items() if rows}
 
 
+def forget_alone(forget_set: ForgetSet) -> ForgetSet:
+    """Return the set with nothing to read but its forget split."""
+    splits: dict[str, Sequence[Example]] = dict.fromkeys(forget_set.splits, ())
+    splits["forget"] = forget_set.splits["forget"]
+    return replace(forget_set, splits=splits, probes={})
+
+
 def units(splits: Mapping[str, Sequence[Example]]) -> dict[str, list[str]]:
     """Group the splits into what is measured, and resumed, as one.
 

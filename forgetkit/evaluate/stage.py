@@ -19,7 +19,7 @@ from forgetkit.evaluate.attacks import (
     check_attacks,
 )
 from forgetkit.evaluate.config import EvaluateConfig
-from forgetkit.evaluate.measure import Judge, Opener, measure
+from forgetkit.evaluate.measure import Judge, Opener, forget_alone, measure
 from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.models import Models, opener, openers_of
 from forgetkit.evaluate.names import check_names
@@ -83,6 +83,7 @@ def evaluate(
     endpoint: str | None = None,
     plugin: Path | None = None,
     shared: Path | None = None,
+    attacks_only: bool = False,
     config: EvaluateConfig | None = None,
     progress: Progress | None = None,
 ) -> EvaluateResult:
@@ -104,6 +105,7 @@ def evaluate(
         plugin: a file with metrics of one's own; see `forgetkit.evaluate.plugin`.
         shared: a folder in which what the model before says is kept, for other evaluations of the
             same set with the same settings; it is read from there when it is there.
+        attacks_only: measure only the forget split and the attacks, and judge only these.
         config: settings and thresholds.
         progress: told of each pass.
 
@@ -120,14 +122,19 @@ def evaluate(
     check_attacks(config, with_adapter=adapter is not None)
     content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
     check_names(config, content, own)
+    read = content
+    if attacks_only:
+        config, read = config.attacks_alone(content.kind), forget_alone(content)
     identity = _identity(models, forget_set, config)
+    if attacks_only:
+        identity["splits"] = "forget"
     if plugin:
         identity["plugin_sha256"] = sha256_file(plugin)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, _digest_of_measured(identity))
     of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
-    samples = _samples(models, content, config, progress, parts, of_before)
+    samples = _samples(models, read, config, progress, parts, of_before)
     tasks = measure_tasks(openers_of(models, config), config, progress, parts)
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
@@ -138,8 +145,10 @@ def evaluate(
         metrics = explained(metrics)
     metrics = accept(metrics, config.rules(content.kind, has_before=models.target is not None))
     results = record(metrics, samples, content.kind, identity, config, models.named(identity))
+    notes = ["Only the forget split and the attacks were measured."] if attacks_only else []
     results = replace(
         results,
+        notes=(*notes, *results.notes),
         attacks=[report.content() for report in reports],
         tasks=tasks,
         control=[Alike.of(row) for row in content.manifest.get("control") or []],
@@ -178,7 +187,8 @@ def _digest_of_before(identity: Mapping[str, Any]) -> str:
     for name in _OF_OTHERS:
         del settings[name]
     kept = {"before": identity["before"] or identity["model"], "configuration": settings}
-    return digest_of(kept | {k: identity[k] for k in ("forget_set_sha256", "version")})
+    named = ("forget_set_sha256", "version", "splits")
+    return digest_of(kept | {key: identity[key] for key in named if key in identity})
 
 
 def _samples(

@@ -169,6 +169,27 @@ def test_bad_usage_and_bad_input_get_one_line_and_their_exit_code(
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_one_line_with_its_place_and_exit_1(debug: bool) -> None:
+    code = (
+        "import sys\n"
+        "from forgetkit_cli.main import app, main\n"
+        "@app.command('broken')\n"
+        "def broken(debug: bool = False):\n    raise KeyError('the protected text')\n"
+        f"sys.argv = ['forgetkit', 'broken'] + ['--debug'] * {debug}\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    *before, last = done.stderr.strip().split("\n")
+    words = "Run again with --debug for the traceback, and report it."
+    assert last == f"forgetkit: a bug: KeyError at <string>:5. {words}"
+    assert bool(before) is ("Traceback" in done.stderr) is debug
+    assert ("protected" in done.stderr) is debug
+
+
 def test_a_broken_line_is_quarantined_and_counted(request_file: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     lines = (request_file.parent / "corpus.jsonl").read_text()

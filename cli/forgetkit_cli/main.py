@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from types import TracebackType
+from pathlib import Path
 
 import typer
 
@@ -26,6 +26,7 @@ from forgetkit_cli import (
     sets,
 )
 
+BUG = 1
 INTERRUPTED = 130
 STORAGE = 5
 
@@ -80,7 +81,6 @@ def main() -> None:
         import warnings
 
         warnings.simplefilter("ignore")
-    sys.excepthook = _bug
     try:
         app()
     except ForgetkitError as error:
@@ -95,26 +95,29 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"forgetkit: {where}{error.strerror or error}\n")
+        sys.stderr.write(f"forgetkit: {one_line(f'{where}{error.strerror or error}')}\n")
         sys.exit(STORAGE)
+    except Exception as error:  # noqa: BLE001 - whatever is left is our fault, and said so
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"forgetkit: {bug(error)}\n")
+        sys.exit(BUG)
 
 
-def one_line(error: Exception) -> str:
+def one_line(message: object) -> str:
     """Return an error's message on one line, without control characters."""
     from forgetkit_cli.screen import safe
 
-    return safe(" ".join(str(error).split()))
+    return safe(" ".join(str(message).split()))
 
 
-def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say on one line that this is our fault; the traceback needs --debug."""
-    if "--debug" in sys.argv:
-        traceback.print_exception(kind, error, trace)
-        return
-    where = ""
-    last = traceback.extract_tb(trace)[-1:] if trace else []
-    if last:
-        where = f" at {last[0].filename.rsplit('/', 1)[-1]}:{last[0].lineno}"
-    sys.stderr.write(
-        f"forgetkit: a bug: {kind.__name__}{where}. Run again with --debug, and report it.\n"
-    )
+def bug(error: Exception) -> str:
+    """Say that an error is our fault: its kind and place, never its text, which may be protected.
+
+    >>> bug(KeyError("secret"))
+    'a bug: KeyError. Run again with --debug for the traceback, and report it.'
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    kind = type(error).__name__
+    return f"a bug: {kind}{where}. Run again with --debug for the traceback, and report it."

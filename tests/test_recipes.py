@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,20 @@ def test_a_taught_target_and_a_retain_model_give_forget_quality_its_yardstick(
     size["data"] |= {"teach": "passages.jsonl", "teach_retain": "ordinary.jsonl"}
     size["teach"] = {"steps": 1, "batch_size": 1, "least": 0.0, "rank": 2}
     size["methods"] = {"ga": {}}
-    content["columns"] = ["exact_memorization"]
+    content["columns"] = ["exact_memorization", "fluency"]
     path.write_text(yaml.safe_dump(content))
-    run_recipe(path, tmp_path / "out")
-    results = json.loads((tmp_path / "out/seed-0/ga/evaluation/results.json").read_text())
+    out = tmp_path / "out"
+    run_recipe(path, out)
+    results = json.loads((out / "seed-0/ga/evaluation/results.json").read_text())
     assert results["models"]["before"]["name"].endswith("target")
     assert results["models"]["retain_model"]["name"].endswith("retain_model")
+    rows = {
+        row["name"]: row["values"] for row in json.loads((out / "table.json").read_text())["rows"]
+    }
+    assert list(rows) == ["original", "retain model", "ga"]
+    (control,) = [m["control"] for m in results["metrics"] if m["name"] == "exact_memorization"]
+    assert rows["retain model"]["exact_memorization"][0][0] == control["value"] is not None
+    assert rows["retain model"]["fluency"][0][0] is None  # its control is what is usual
 
 
 def test_rows_of_the_hub_are_written_once_with_the_recipes_columns(tmp_path: Path) -> None:
@@ -223,7 +232,7 @@ def test_every_recipe_of_the_repository_is_whole(path: Path) -> None:
     assert any(s.hub for role in recipe.size("full").data for s in role[1])
     assert {"ga", "yao", "npo", "finetune"} <= set(small.methods)
     assert arm(small, "ga", seed=3).seed == 3
-    assert set(recipe.published) <= {"original", *small.methods}
+    assert set(recipe.published) <= {"original", "retain_model", *small.methods}
 
 
 @pytest.mark.parametrize(
@@ -246,6 +255,56 @@ def test_a_wrong_recipe_says_where(
         load_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("column", "attacks", "words"),
+    [
+        ("leak_at_k", [], "no run has the column 'leak_at_k'. Name sampling in evaluate.attacks"),
+        ("attack_quantize", ["sampling"], "Name quantize in evaluate.attacks"),
+        ("utility_unseen", [], "Did you mean 'utility_answers'?"),
+    ],
+)
+def test_a_column_that_no_run_has_is_refused_before_any_work(
+    recipe: Path, tmp_path: Path, column: str, attacks: list[str], words: str
+) -> None:
+    content = yaml.safe_load(recipe.read_text())
+    content["columns"].append(column)
+    content["sizes"]["small"]["evaluate"] = {"attacks": attacks}
+    path = recipe.with_name("column.yaml")
+    path.write_text(yaml.safe_dump(content))
+    call = ["run", str(path), "--out", str(tmp_path / "out")]
+    for more in ([], ["--dry-run"]):
+        found = CliRunner().invoke(app, [*call, *more]).exception
+        assert isinstance(found, UsageError)
+        assert words in str(found)
+    assert not (tmp_path / "out").exists()
+    content["sizes"]["small"]["evaluate"] = {"attacks": ["sampling", "quantize"]}
+    content["columns"][-1] = "leak_at_k"
+    path.write_text(yaml.safe_dump(content))
+    assert load_recipe(path).size("small").evaluate.attacks == ("sampling", "quantize")
+
+
+def test_a_column_of_another_kind_of_set_is_refused_before_unlearning(
+    recipe: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(recipe.read_text())
+    content["columns"].append("harmful_rate")
+    path = recipe.with_name("kind.yaml")
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UsageError, match="Tales: no run has the column 'harmful_rate'"):
+        run_recipe(path, tmp_path / "out")
+    assert not (tmp_path / "out" / "seed-0").exists()
+
+
+def test_a_run_without_out_goes_to_runs_by_the_name_of_the_recipe(
+    recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "runs" / "recipe")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["run", str(recipe), "--json"])
+    shown = Output.model_validate_json(done.stdout)
+    assert shown.outputs["table.md"] == "runs/recipe/table.md"
+
+
 def test_a_cell_shows_mean_deviation_and_the_published_number() -> None:
     assert cell([Estimate(0.5)]) == "0.50"
     assert cell([Estimate(0.25), Estimate(0.35)], 0.06) == "0.30 ± 0.07 (0.06)"
@@ -262,6 +321,7 @@ def test_the_command_prints_the_table_and_one_object(recipe: Path, finished: Pat
     dry = CliRunner().invoke(app, [*call, "--dry-run", "--json", "--seeds", "3"])
     counts = Output.model_validate_json(dry.stdout).counts
     assert counts == {"models to teach": 0, "unlearnings and evaluations": 3}
-    wrong = CliRunner().invoke(app, [*call[:-1], "gaa"]).exception
-    assert isinstance(wrong, UsageError)
-    assert "unknown row 'gaa'" in str(wrong)
+    for more in ([], ["--dry-run"]):
+        wrong = CliRunner().invoke(app, [*call[:-1], "gaa", *more]).exception
+        assert isinstance(wrong, UsageError)
+        assert "unknown row 'gaa'" in str(wrong)

@@ -19,7 +19,7 @@ The same command goes on where it stopped; with more --seeds or --methods it add
 
 Examples:
 
-  forgetkit run recipes/copyright.yaml --out runs/copyright
+  forgetkit run recipes/copyright.yaml
 
   forgetkit run recipes/harmful.yaml --size full --seeds 3 --methods yao,npo --out runs/harmful
 """
@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="YAML file; see recipes/.")],
-    out: options.Out,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; default: runs/NAME of the file.")
+    ] = None,
     size: Annotated[str, typer.Option("--size", help="A size of the recipe.")] = "small",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each method.")] = 1,
     methods: Annotated[
@@ -54,7 +56,7 @@ def run(
     names = [name.strip() for name in (methods or "").split(",") if name.strip()]
     if dry_run:
         chosen = load_recipe(recipe).size(size)
-        rows = names or list(chosen.methods)
+        rows = chosen.rows(names)
         taught = bool(chosen.data.teach) + bool(chosen.data.teach_retain)
         counts = {"models to teach": taught, "unlearnings and evaluations": len(rows) * seeds}
         screen.show(Output(command="run", counts=counts))
@@ -62,7 +64,7 @@ def run(
     with Bars(screen) as bars:
         done = run_recipe(
             recipe,
-            out,
+            out or Path("runs") / recipe.stem,
             size=size,
             seeds=seeds,
             seed=seed or 0,

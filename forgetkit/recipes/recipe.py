@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from forgetkit.build.ready import chosen_part
 from forgetkit.config import Config, choice, parse, read_yaml
 from forgetkit.errors import InputError
 from forgetkit.evaluate import EvaluateConfig
+from forgetkit.recipes.columns import check_columns
 from forgetkit.registry import lookup
 from forgetkit.unlearn import TeachConfig, UnlearnConfig
 
@@ -84,6 +86,14 @@ class Size(Config):
     )
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
+    def rows(self, names: Sequence[str] = ()) -> list[str]:
+        """Return the rows that are named, or all of them.
+
+        Raises:
+            UsageError: a name is unknown.
+        """
+        return [choice(name, list(self.methods), "row") for name in names or self.methods]
+
 
 class Recipe(Config):
     """A published experiment."""
@@ -101,9 +111,11 @@ class Recipe(Config):
         """Return one size.
 
         Raises:
-            UsageError: it has none of that name.
+            UsageError: it has none of that name, or no run of it has one of the columns.
         """
-        return self.sizes[choice(name, list(self.sizes), "size")]
+        found = self.sizes[choice(name, list(self.sizes), "size")]
+        check_columns(self.columns, found.evaluate.attacks, where=f"sizes.{name}")
+        return found
 
 
 def load_recipe(path: Path) -> Recipe:

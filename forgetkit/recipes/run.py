@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forgetkit.build import Inputs, build
-from forgetkit.config import choice
 from forgetkit.evaluate import evaluate
+from forgetkit.evaluate.sample import RETAIN_MODEL
 from forgetkit.files import locked, write_json, write_text
+from forgetkit.forget_set import read_forget_set
 from forgetkit.progress import Progress, Silent
+from forgetkit.recipes.columns import check_columns
 from forgetkit.recipes.data import files_of
 from forgetkit.recipes.recipe import Recipe, Size, arm, load_recipe
-from forgetkit.recipes.table import ORIGINAL, Row, content, markdown
-from forgetkit.results import Results
+from forgetkit.recipes.table import ORIGINAL, RETAIN, Row, content, markdown
+from forgetkit.results import ABSENT, Estimate, Metric, Results
 from forgetkit.unlearn import teach, unlearn
+
+_OTHER_CONTROL = ("fluency", "diversity", "empty_rate", "attack_", "leak_at_k")
+"""Metrics whose control is another than the retain model, even where there is one."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ def run_recipe(
     chosen = plan.size(size)
     if model is not None:
         chosen = chosen.model_copy(update={"model": model})
-    names = [choice(name, list(chosen.methods), "row") for name in methods or chosen.methods]
+    names = chosen.rows(methods)
     with locked(out):
-        setting, warnings = _prepare(chosen, out, progress)
+        setting, warnings = _prepare(plan, chosen, out, progress)
         numbers = range(seed, seed + seeds)
         found = {name: [_one(setting, name, n, progress) for n in numbers] for name in names}
         rows = _rows(plan, found)
@@ -99,7 +104,7 @@ def run_recipe(
     return RecipeResult(out, table, rows, time.monotonic() - started, warnings)
 
 
-def _prepare(size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[str]]:
+def _prepare(plan: Recipe, size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[str]]:
     """Gather the data, teach the models and build the forget set."""
 
     def files(role: str) -> list[Path]:
@@ -131,6 +136,9 @@ def _prepare(size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[
         model=target,
     )
     built = build(inputs, out / "forget_set", config=size.build, progress=progress)
+    check_columns(
+        plan.columns, size.evaluate.attacks, read_forget_set(built.folder), where=plan.title
+    )
     retain_model = taught("teach_retain", "retain_model")
     return _Setting(size, out, target, retain_model, built.folder), list(built.warnings)
 
@@ -166,12 +174,26 @@ def _one(
 def _rows(
     plan: Recipe, found: Mapping[str, Sequence[tuple[Results, Mapping[str, Any]]]]
 ) -> list[Row]:
-    """Return the table's rows: the model before, then each method over its seeds."""
+    """Return the table's rows: the models before and of retain, then each method over its seeds."""
     results = [one for runs in found.values() for one, _ in runs]
-    first = Row(ORIGINAL, {c: [results[0].metric(c).before] for c in plan.columns}, ())
-    rows = [replace(first, published=plan.published.get(ORIGINAL, {}))]
+    before = {c: [_metric(results[0], c).before] for c in plan.columns}
+    rows = [Row(ORIGINAL, before, (), plan.published.get(ORIGINAL, {}))]
+    if RETAIN_MODEL in results[0].models:
+        control = {c: [_of_retain_model(results[0], c)] for c in plan.columns}
+        rows.append(Row(RETAIN, control, (), plan.published.get(RETAIN_MODEL, {})))
     for name, runs in found.items():
-        values = {c: [one.metric(c).after for one, _ in runs] for c in plan.columns}
+        values = {c: [_metric(one, c).after for one, _ in runs] for c in plan.columns}
         seconds = tuple(float(run["training_seconds"]) for _, run in runs)
         rows.append(Row(name, values, seconds, plan.published.get(name, {})))
     return rows
+
+
+def _metric(results: Results, name: str) -> Metric:
+    """Return a metric; an attack that could not be run lacks the numbers beside its first."""
+    found = (metric for metric in results.metrics if metric.name == name)
+    return next(found, Metric(name, "", "none"))
+
+
+def _of_retain_model(results: Results, name: str) -> Estimate:
+    """Return the control of a metric where the retain model is it."""
+    return ABSENT if name.startswith(_OTHER_CONTROL) else _metric(results, name).control

@@ -11,7 +11,7 @@ from forgetkit.recipes.recipe import Recipe
 from forgetkit.report.text import MISSING, metric_label, number
 from forgetkit.results import Estimate, mean_and_deviation
 
-ORIGINAL = "original"
+ORIGINAL, RETAIN = "original", "retain model"
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Row:
     """One row of the table.
 
     Attributes:
-        name: of the method, or `original`.
+        name: of the method, `original`, or `retain model`.
         values: by metric, one estimate a seed.
-        seconds: of training, one a seed; empty for the model before.
+        seconds: of training, one a seed; empty for a model that was not unlearned.
         published: by metric.
     """
 
@@ -74,7 +74,8 @@ def _sizes(plan: Recipe, rows: Sequence[Row]) -> str:
 def _missing(plan: Recipe, rows: Sequence[Row]) -> list[str]:
     reasons = {
         f"{metric_label(name)}: {estimate.reason}"
-        for row in rows[1:]
+        for row in rows
+        if row.seconds
         for name in plan.columns
         for estimate in row.values[name]
         if estimate.value is None

@@ -151,7 +151,15 @@ def test_a_split_that_was_answered_is_not_asked_again(
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.org/v1", "file:///etc/passwd", "127.0.0.1:8000", "http://127.0.0.1.evil.org"],
+    [
+        "http://example.org/v1",
+        "file:///etc/passwd",
+        "127.0.0.1:8000",
+        "http://127.0.0.1.evil.org",
+        "http://[::1",
+        "http://127.0.0.1:port",
+        "http://127.0.0.1:99999",
+    ],
 )
 def test_an_address_elsewhere_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="no address of this machine"):

@@ -81,6 +81,54 @@ def test_a_continuation_stops_at_the_end_token() -> None:
     assert found == [p[30:] for p in tiny.PASSAGES]
 
 
+def test_a_continuation_stops_at_an_end_token_that_only_the_model_names() -> None:
+    """A folder's generation_config.json lists the token that ends a turn beside the usual one."""
+    language_model = tiny.tiny_language_model()
+    language_model.model.load_state_dict(taught().model.state_dict())
+    (stop,) = language_model.tokenizer(".").input_ids
+    language_model.model.generation_config.eos_token_id = [
+        language_model.tokenizer.eos_token_id,
+        stop,
+    ]
+    found = said(language_model, ids([p[:30] for p in tiny.PASSAGES]), max_new_tokens=80)
+    assert found == [p[30:-1] for p in tiny.PASSAGES]
+
+
+def gpt2(window: int) -> LanguageModel:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=tiny.VOCABULARY, n_positions=window, n_embd=16, n_layer=1, n_head=2,
+        bos_token_id=None, eos_token_id=256, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(config)
+    return tiny.tiny_language_model(model=model.eval())
+
+
+def test_a_prompt_longer_than_the_window_keeps_its_end() -> None:
+    language_model = gpt2(32)
+    long = ids([tiny.PASSAGES[0]])
+    found = said(language_model, long, max_new_tokens=12)
+    assert found == [greedy(language_model, long[0][-20:], 12)]
+    assert said(language_model, long, max_new_tokens=100) == [
+        greedy(language_model, long[0][-1:], 31)
+    ]
+
+
+def test_a_prompt_is_shortened_as_scoring_shortens_it() -> None:
+    from forgetkit.lm.encode import encode
+
+    model = tiny.tiny_language_model(chat=True, seed=3)
+    example = tiny.text(tiny.PASSAGES[0], " x")
+    prompt = list(model.tokenizer(example.prompt).input_ids)
+    kept = list(encode(model.tokenizer, example, max_tokens=24).prompt_ids)
+    assert len(kept) == 12
+    (found,) = said(model, [prompt], max_new_tokens=16, max_tokens=24)
+    assert found == greedy(model, kept, 16) != greedy(model, prompt, 16)
+
+
 def test_no_prompt_gives_no_text() -> None:
     assert said(taught(), [], max_new_tokens=5) == []
 

@@ -147,7 +147,7 @@ def _continue(
         tokens = config.retain_answer_tokens if retain else config.answer_tokens
         for name, samples in chosen.items():
             if samples and samples[0].completion is None:
-                say(open_model(), samples, tokens, config.generate_batch, progress)
+                say(open_model(), samples, tokens, config, progress)
                 parts.save(f"{role}-said-{name}", measured[name])
             else:
                 progress.advance(len(samples))
@@ -157,7 +157,7 @@ def say(
     language_model: LanguageModel,
     samples: Sequence[Sample],
     tokens: int,
-    batch_size: int,
+    config: EvaluateConfig,
     progress: Progress,
 ) -> None:
     """Continue each sample's prompt greedily; fills `completion`, `common_run`; calls `bound`.
@@ -173,7 +173,8 @@ def say(
         language_model,
         [render_prompt(tokenizer, s.example.prompt, s.example.template) for s in samples],
         max_new_tokens=tokens,
-        batch_size=batch_size,
+        max_tokens=config.max_tokens,
+        batch_size=config.generate_batch,
         advance=progress.advance,
     )
     bound(language_model, samples, tokens)

@@ -127,7 +127,7 @@ def encode(
         answer = " " + answer.lstrip()
     answer_ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
     added = [int(tokenizer.eos_token_id)] if with_end and tokenizer.eos_token_id is not None else []
-    prompt_ids = _shortened(prompt_ids, max(1, max_tokens // 2), tokenizer.bos_token_id)
+    prompt_ids = shortened(prompt_ids, max(1, max_tokens // 2), tokenizer.bos_token_id)
     counted: list[bool] = []
     if protected:
         from forgetkit.lm.mask import protected_tokens
@@ -145,7 +145,12 @@ def encode(
     )
 
 
-def _shortened(ids: list[int], most: int, start_id: int | None) -> list[int]:
+def shortened(ids: list[int], most: int, start_id: int | None) -> list[int]:
+    """Return the last ids of a prompt, at most so many, and its start token before them.
+
+    >>> shortened([0, 5, 6, 7], 3, start_id=0)
+    [0, 6, 7]
+    """
     if len(ids) <= most:
         return ids
     if most > 1 and start_id is not None and ids[0] == start_id:

@@ -25,6 +25,26 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _parts(url: str) -> urllib.parse.SplitResult:
+    """Return the parts of an address of this machine.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urllib.parse.SplitResult("", "", "", "", ""), None
+    if parts.scheme not in ("http", "https") or host not in LOOPBACK:
+        raise UsageError(
+            "--endpoint is no address of this machine",
+            found=f"'{host or url}'",
+            mend="Serve the model on http://127.0.0.1:PORT/v1.",
+        )
+    return parts
+
+
 class Endpoint:
     """Completions of one served model.
 
@@ -38,13 +58,7 @@ class Endpoint:
     """
 
     def __init__(self, url: str, model: str = "") -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK:
-            raise UsageError(
-                "--endpoint is no address of this machine",
-                found=f"'{parts.hostname or url}'",
-                mend="Serve the model on http://127.0.0.1:PORT/v1.",
-            )
+        parts = _parts(url)
         path = parts.path.rstrip("/")
         path = path if path.endswith("/v1") else f"{path}/v1"
         self.url = urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))

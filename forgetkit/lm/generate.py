@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
-from forgetkit.lm.encode import causal_model, length_buckets
+from forgetkit.lm.encode import causal_model, length_buckets, shortened
 from forgetkit.lm.load import LanguageModel
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Choice = Callable[["torch.Tensor"], "torch.Tensor"]
 """From the logits of the next token (B, V) to its id (B,)."""
+
+NO_WINDOW = 1 << 20
+"""Tokens that a model without a window of its own reads at once."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,22 @@ def continuations(
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
+    max_tokens: int | None = None,
     batch_size: int = 64,
     sampling: Sampling | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[Continuation]:
     """Continue each prompt.
 
-    Settings that came with the model (a repetition penalty, a temperature) are not applied.
+    Settings that came with the model (a repetition penalty, a temperature) are not applied; the
+    end tokens that it names are. A prompt that leaves no room for the continuation in the model's
+    window keeps its end (and its start token).
 
     Args:
         language_model: the model.
         prompts: token ids of the rendered prompts.
-        max_new_tokens: longest continuation, in tokens.
+        max_new_tokens: longest continuation, in tokens; never more than the window has.
+        max_tokens: as of `encode`: a prompt keeps its last half of them at most.
         batch_size: prompts decoded at once.
         sampling: draw the tokens; default: greedily.
         advance: called with the number of prompts done.
@@ -80,6 +87,12 @@ def continuations(
         raise InputError("a prompt is empty", mend="Give at least one prompt token.")
     tokenizer, model = language_model.tokenizer, language_model.model
     choose = _greedy if sampling is None else _drawing(language_model, sampling)
+    window = _window(language_model)
+    max_new_tokens = min(max_new_tokens, window - 1)
+    room = window - max_new_tokens
+    if max_tokens is not None:
+        room = min(room, max(1, max_tokens // 2))
+    prompts = [shortened(list(p), room, tokenizer.bos_token_id) for p in prompts]
     said: list[Continuation | None] = [None] * len(prompts)
     longest = max((len(p) for p in prompts), default=1)
     was_training = model.training
@@ -159,8 +172,17 @@ def _decode(
 
 
 def _end_ids(language_model: LanguageModel) -> set[int]:
-    given = language_model.tokenizer.eos_token_id
-    return {int(given)} if given is not None else set()
+    """Return the end tokens of the tokenizer and of the model; chats often end with one more."""
+    settings = getattr(causal_model(language_model.model), "generation_config", None)
+    named = getattr(settings, "eos_token_id", None)
+    own = named if isinstance(named, list | tuple) else [named]
+    return {int(i) for i in (language_model.tokenizer.eos_token_id, *own) if i is not None}
+
+
+def _window(language_model: LanguageModel) -> int:
+    """Return the most tokens that the model reads at once."""
+    settings = causal_model(language_model.model).config.get_text_config()
+    return max(2, int(getattr(settings, "max_position_embeddings", None) or NO_WINDOW))
 
 
 def _padded(language_model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Any:

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from forgetkit.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -23,6 +25,22 @@ def world_size() -> int:
 def own_rank() -> int:
     """Return the number of this process, from 0; the first one writes."""
     return int(os.environ.get("RANK", "0"))
+
+
+def check_launcher() -> None:
+    """Check that every process is to hold the whole model: losses read it past any wrapper.
+
+    Raises:
+        UsageError: the launcher asks for FSDP or DeepSpeed.
+    """
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes"):
+            raise UsageError(
+                "one model in pieces over several processes cannot be trained",
+                found=f"a launcher that asks for {name}",
+                mend="Launch it data parallel, as `torchrun` or `accelerate launch --multi_gpu` "
+                "do; --set dtype=nf4 makes a large model fit.",
+            )
 
 
 def own_device() -> str | None:

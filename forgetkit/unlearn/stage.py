@@ -21,7 +21,7 @@ from forgetkit.files import (
     write_json,
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
-from forgetkit.lm.ranks import own_rank, world_size
+from forgetkit.lm.ranks import check_launcher, own_rank, world_size
 from forgetkit.lm.train import Kept
 from forgetkit.progress import Progress, Silent
 from forgetkit.seeds import derive
@@ -85,10 +85,12 @@ def unlearn(
     train one adapter and the first writes it.
 
     Raises:
-        UsageError: the method or one of its settings is unknown.
+        UsageError: the method or one of its settings is unknown or out of range, or the launcher
+            asks for one model in pieces.
         InputError: the model or the set cannot be used, a loss is not finite, nothing moved, or no
             checkpoint kept the utility.
     """
+    check_launcher()
     config, progress = config or UnlearnConfig(), progress or Silent()
     config = config.with_defaults(PRESETS.get(config.method, {}))
     started = time.monotonic()
@@ -99,6 +101,8 @@ def unlearn(
     check_answers(method, config, content)
     identity = identity_of(model, forget_set, config)
     if own_rank():
+        if (out / "run.json").is_file():  # the first process trains nothing, or refuses the folder
+            return _result(out, read_json(out / "run.json"), 0.0)
         with tempfile.TemporaryDirectory(prefix="forgetkit-") as aside:
             kept = Kept(out / STATE, digest_of(identity), read_only=True)
             run = _train(model, content, method, config, Silent(), Path(aside), kept)

@@ -19,6 +19,7 @@ from forgetkit.corpus import Document, read_all
 from forgetkit.errors import AcceptanceError
 from forgetkit.files import claim_folder, read_json, sha256_tree, write_json
 from forgetkit.forget_set import Example
+from forgetkit.lm.ranks import check_launcher
 from forgetkit.progress import Progress, Silent
 from forgetkit.seeds import derive, generator
 from forgetkit.unlearn import losses
@@ -65,6 +66,7 @@ def teach(
         InputError: the model or the data cannot be used.
         AcceptanceError: the passages are not recited after the last step.
     """
+    check_launcher()
     config, progress = config or TeachConfig(), progress or Silent()
     started = time.monotonic()
     digests = [digest for path in (*data, *mix) for digest in sha256_tree(path).items()]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 
+from forgetkit.config import parse
 from forgetkit.errors import AcceptanceError, InputError, UsageError
 from forgetkit.files import sha256_file, sha256_tree
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
@@ -26,6 +27,7 @@ from forgetkit.unlearn import (
 )
 from forgetkit.unlearn.assembly import objective
 from forgetkit.unlearn.dual import UtilityKept
+from forgetkit.unlearn.ranges import RANGES
 
 CUT = 20
 
@@ -359,6 +361,45 @@ def test_an_unknown_method_names_the_nearest(model: str, data: Path, tmp_path: P
 def test_an_unknown_setting_of_a_method_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no setting 'betta'\. Did you mean 'beta'"):
         make_method("npo", {"betta": 1})
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "value", "allowed"),
+    [
+        ("npo", "beta", 0.0, "above 0"),
+        ("npo", "beta", -1.0, "above 0"),
+        ("simnpo", "delta", float("inf"), "any finite number"),
+        ("undial", "beta", float("nan"), "above 0"),
+        ("wga", "beta", -0.1, "at least 0"),
+        ("yao", "mismatch_weight", -1.0, "at least 0"),
+        ("rmu", "depth_share", -1.0, "above 0, at most 1"),
+        ("rmu", "depth_share", 9.0, "above 0, at most 1"),
+        ("task_vector", "scale", 0.0, "above 0"),
+        ("pdu", "tolerance", 0.0, "above 0"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_the_range(
+    method: str, setting: str, value: float, allowed: str
+) -> None:
+    words = f"setting {setting} of the method {method} .* found {value:g}. It is {allowed}:"
+    with pytest.raises(UsageError, match=words):
+        make_method(method, {setting: value})
+
+
+def test_the_ends_of_a_range_are_in_it_and_all_settings_but_one_have_one() -> None:
+    make_method("wga", {"beta": 0.0})
+    make_method("rmu", {"depth_share": 1.0, "scale": 0.0})
+    made = [(e.name, make_method(e.name, {})) for e in entries("methods")]
+    names = {(e, name) for e, method in made for name in vars(method)}
+    free = {name for e, name in names if name not in RANGES and f"{e}.{name}" not in RANGES}
+    assert free == {"delta"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_setting_that_is_no_number_is_refused(value: float) -> None:
+    for given in ({"settings": {"beta": value}}, {"learning_rate": value}, {"alpha": value}):
+        with pytest.raises(InputError, match="finite number"):
+            parse(UnlearnConfig, given, "unlearn")
 
 
 def test_a_folder_that_is_no_model_is_refused(data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from forgetkit.registry import lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.dual import UtilityKept
+from forgetkit.unlearn.ranges import check_ranges
 from forgetkit.unlearn.token_weights import EntropyWeighted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     """Return a method by name with its settings.
 
     Raises:
-        UsageError: the name, or the name of a setting, is unknown.
+        UsageError: the name, or the name of a setting, is unknown, or a setting is out of range.
     """
     entry = lookup("methods", name)
     kind = entry.load()
@@ -34,6 +35,7 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     for key in settings:
         if key not in known:
             raise UsageError(f"the method {name} has no setting '{key}'", mend=nearest(key, known))
+    check_ranges(name, settings)
     method: Method = kind(**settings)
     return method
 

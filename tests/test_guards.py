@@ -60,7 +60,8 @@ def test_a_run_that_diverges_stops_and_says_how_far_it_came(
     data: Path,
     tmp_path: Path,
 ) -> None:
-    config = settings(method="ga", learning_rate=0.5, utility_floor=0.5, watch_every=1, steps=4)
+    given = {"learning_rate": 0.5, "utility_floor": 0.5, "retain_weight": "fixed"}
+    config = settings(method="ga", watch_every=1, steps=4, **given)
     with pytest.raises(InputError, match=r"keeping utility.*diverged.*Lower --learning-rate"):
         unlearn(model, data, tmp_path / "out", config=config)
 
@@ -102,7 +103,7 @@ def test_a_broken_floor_says_which_utility_was_seen(
     data: Path,
     tmp_path: Path,
 ) -> None:
-    config = settings(method="ga", learning_rate=2e-3, utility_floor=1.0)
+    config = settings(method="ga", learning_rate=2e-3, utility_floor=1.0, retain_weight="fixed")
     with pytest.raises(InputError, match=r"keeping utility.* utility 0\.\d+ to 0\.\d+"):
         unlearn(model, data, tmp_path / "out", config=config)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny
 
-from forgetkit.config import parse
+from forgetkit.config import parse, resolve
 from forgetkit.errors import AcceptanceError, InputError, UsageError
 from forgetkit.files import sha256_file, sha256_tree
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
@@ -25,7 +25,7 @@ from forgetkit.unlearn import (
     unlearn,
     unlearn_seeds,
 )
-from forgetkit.unlearn.assembly import objective
+from forgetkit.unlearn.assembly import check_method, objective
 from forgetkit.unlearn.dual import UtilityKept
 from forgetkit.unlearn.ranges import RANGES
 
@@ -288,16 +288,59 @@ def test_the_checkpoint_of_a_task_vector_is_the_subtracted_one(
 
 
 def test_a_dual_retain_weight_trains(model: str, data: Path, tmp_path: Path) -> None:
-    """Methods without a retain loss, or with a dual variable of their own, stay as they are."""
     asked = settings(retain_weight="dual", utility_floor=0.5, method="graddiff", steps=12)
     found = unlearn(model, data, tmp_path / "out", config=asked)
     assert strength(load_adapter(load_model(model, dtype="float32"), found.adapter)) < 1.0
     weights = [row["retain_weight"] for row in found.run["history"] if row["losses"]]
     assert min(weights) == 0.0  # while utility is above the floor
     assert objective(make_method("npo", {}), asked) == UtilityKept(make_method("npo", {}), 0.5)
-    for method in ("ga", "pdu"):
-        made, other = make_method(method, {}), asked.model_copy(update={"method": method})
-        assert objective(made, other) is made
+
+
+@pytest.mark.parametrize(
+    ("method", "named"),
+    [
+        ("ga", {}),
+        ("task_vector", {"settings": {"retain_nll": 1.0}}),
+        ("pdu", {}),
+        ("npo", {"settings": {"retain_nll": 0.0, "retain_kl": 0.0}}),
+        ("npo", {"retain_share": 0.0}),
+    ],
+)
+def test_a_floor_that_nothing_can_keep_is_refused(
+    model: str, data: Path, tmp_path: Path, method: str, named: dict[str, Any]
+) -> None:
+    config = settings(method=method, utility_floor=0.9, **named)
+    with pytest.raises(UsageError, match=r"--utility-floor.*with graddiff, .*, ceu, ihl") as e:
+        unlearn(model, data, tmp_path / "out", config=config)
+    assert not any(f" {name}" in str(e.value) for name in ("ga,", "pdu,", "task_vector,"))
+    check_method(make_method(method, {}), config.model_copy(update={"retain_weight": "fixed"}))
+
+
+def test_a_floor_weighs_retain_wherever_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flag, a settings file, the environment and Python do the same."""
+    assert resolve(UnlearnConfig, "unlearn", {}).retain_weight == "fixed"
+    assert resolve(UnlearnConfig, "unlearn", {"utility_floor": 0.9}).retain_weight == "dual"
+    assert UnlearnConfig(utility_floor=0.9, retain_weight="fixed").retain_weight == "fixed"
+    file = tmp_path / "settings.yaml"
+    file.write_text("unlearn: { utility_floor: 0.9 }\n")
+    chosen = resolve(UnlearnConfig, "unlearn", {}, file)
+    method = make_method("npo", {})
+    assert objective(method, chosen) == UtilityKept(method, 0.9)
+    assert objective(method, UnlearnConfig(utility_floor=0.0)) is method
+    monkeypatch.setenv("FORGETKIT_UNLEARN_UTILITY_FLOOR", "0.9")
+    assert resolve(UnlearnConfig, "unlearn", {}) == chosen
+
+
+def test_the_default_rate_of_full_fine_tuning_is_a_tenth(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    rates = []
+    for peft in ("lora", "none"):
+        config = settings(peft=peft, steps=2, learning_rate=None, watch_every=0)
+        rates.append(unlearn(model, data, tmp_path / peft, config=config).run["learning_rate"])
+    assert rates == pytest.approx([1e-3, 1e-4])
 
 
 def test_a_task_vector_of_another_kind_of_adapter_is_refused(
@@ -334,7 +377,7 @@ def test_one_retain_row_is_too_few(model: str, tmp_path: Path) -> None:
 def test_no_checkpoint_that_keeps_utility_is_an_error(
     model: str, data: Path, tmp_path: Path
 ) -> None:
-    config = settings(method="ga", learning_rate=0.1, utility_floor=1.0)
+    config = settings(method="ga", learning_rate=0.1, utility_floor=1.0, retain_weight="fixed")
     with pytest.raises(InputError, match="keeping utility"):
         unlearn(model, data, tmp_path / "out", config=config)
     assert not (tmp_path / "out" / "run.json").exists()

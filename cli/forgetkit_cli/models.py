@@ -149,7 +149,6 @@ def unlearn(
         learning_rate=learning_rate,
         steps=steps,
         utility_floor=utility_floor,
-        retain_weight=None if utility_floor is None else "dual",  # what to keep, not a weight
         merge=merge,
         report_to=None if report_to is None else [n for n in report_to if n != "none"],
     )

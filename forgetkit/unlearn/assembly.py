@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import UsageError, nearest
 from forgetkit.lm.quantized import FORMATS
-from forgetkit.registry import lookup
+from forgetkit.registry import entries, lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.dual import UtilityKept
@@ -44,9 +44,16 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
     """Check that the method can work as asked.
 
     Raises:
-        UsageError: an update is to be subtracted that is no product, or weights are to be trained
-            that are in 8 or 4 bits.
+        UsageError: an update is to be subtracted that is no product, weights are to be trained
+            that are in 8 or 4 bits, or utility is to be kept with nothing that keeps it.
     """
+    if is_dual(config) and not keeps(method, config):
+        raise UsageError(
+            f"nothing in the method {config.method} can be weighed by --utility-floor",
+            found=f"utility_floor {config.utility_floor:g}",
+            mend=f"It works with {', '.join(_keepers())} and a share of retain rows. With "
+            "--set retain_weight=fixed the floor only chooses the checkpoint.",
+        )
     if method.factor() != 1 and config.peft not in ("lora", "rslora"):
         raise UsageError(
             f"the method {config.method} subtracts the update of a LoRA adapter",
@@ -61,16 +68,38 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
         )
 
 
-def default_rate(parameters: int) -> float:
-    """Return the learning rate for a LoRA adapter on a model of this size.
+def keeps(method: Method, config: UnlearnConfig) -> bool:
+    """Say whether a dual variable can hold utility with the retain losses of a method.
 
-    >>> default_rate(135_000_000), default_rate(7_000_000_000)
-    (0.001, 0.0001)
+    It needs one that is not weighed by 0, and a model in training that is the one to be kept; pdu
+    has a dual variable of its own.
     """
+    weights = [value for name, value in vars(method).items() if name.startswith("retain_")]
+    can = "retain" in method.reads and any(weights) and method.factor() == 1
+    return can and bool(config.retain_share) and config.method != "pdu"
+
+
+def _keepers() -> list[str]:
+    chosen = {entry.name: UnlearnConfig(method=entry.name) for entry in entries("methods")}
+    return [name for name, config in chosen.items() if keeps(make_method(name, {}), config)]
+
+
+def is_dual(config: UnlearnConfig) -> bool:
+    """Say whether the retain losses weigh what it takes; a floor of 0 asks for nothing."""
+    return config.retain_weight == "dual" and config.utility_floor > 0
+
+
+def default_rate(parameters: int, peft: str = "lora") -> float:
+    """Return the learning rate for a model of this size; of all weights, a tenth of an adapter's.
+
+    >>> default_rate(135_000_000), default_rate(7_000_000_000), default_rate(7_000_000_000, "none")
+    (0.001, 0.0001, 1e-05)
+    """
+    share = 10 if peft == "none" else 1
     for size, rate in ((3e8, 1e-3), (2e9, 2e-4), (1.4e10, 1e-4)):
         if parameters < size:
-            return rate
-    return 5e-5
+            return rate / share
+    return 5e-5 / share
 
 
 def forward_tokens(config: UnlearnConfig, device: str) -> int:
@@ -78,24 +107,21 @@ def forward_tokens(config: UnlearnConfig, device: str) -> int:
 
     A dual variable moves once a step, so the steps of methods that have one stay whole.
     """
-    if config.method == "pdu" or config.retain_weight == "dual":
+    if config.method == "pdu" or is_dual(config):
         return 0
     return config.forward_tokens or (1024 if device == "cpu" else 16384)
 
 
 def reference_likelihoods(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
     """Return the splits whose reference likelihoods are read, by the method or a dual weight."""
-    dual = ("retain",) if config.retain_weight == "dual" and "retain" in method.reads else ()
+    dual = ("retain",) if is_dual(config) and "retain" in method.reads else ()
     return tuple(dict.fromkeys((*method.reference_likelihoods(), *dual)))
 
 
 def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
     """Return what is minimised: the method, with weighed tokens or a dual retain weight."""
     chosen = EntropyWeighted(method) if config.token_weights == "entropy" else method
-    own = "retain" not in method.reads or config.method == "pdu"
-    if config.retain_weight == "fixed" or own or not config.utility_floor:
-        return chosen
-    return UtilityKept(chosen, config.utility_floor)
+    return UtilityKept(chosen, config.utility_floor) if is_dual(config) else chosen
 
 
 def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
@@ -111,7 +137,7 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
         raise UsageError(f"the model has no layer {outside[0]}", mend=f"It has 0 to {size - 1}.")
     layers = () if len(chosen) == size else chosen
     if config.peft == "none":
-        read = method.needs_reference() or config.retain_weight == "dual"
+        read = method.needs_reference() or is_dual(config)
         made = train_whole(base, layers=layers, with_reference=read)
     else:
         settings = AdapterSettings(

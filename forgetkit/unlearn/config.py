@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from forgetkit.config import Config
 
@@ -34,7 +34,10 @@ class UnlearnConfig(Config):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs dropped.")
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak rate of AdamW; default by size: 1e-3 at 100M parameters."
+        None,
+        gt=0,
+        description="Peak rate of AdamW; default by size: 1e-3 at 100M parameters, a tenth of that "
+        "for full fine-tuning.",
     )
     steps: int | None = Field(
         None, ge=1, description="Optimiser steps; default 10 passes over forget, at least 20."
@@ -53,7 +56,8 @@ class UnlearnConfig(Config):
         0.95,
         ge=0,
         le=1,
-        description="Least utility, as a share of before, that a checkpoint may have.",
+        description="Least utility, as a share of before, that a checkpoint may have; where it is "
+        "given, above 0, retain_weight is dual unless that is given too.",
     )
     retain_weight: Literal["fixed", "dual"] = Field(
         "fixed",
@@ -85,6 +89,14 @@ class UnlearnConfig(Config):
         (), description="Trackers that get losses and looks, never text; each a package to install."
     )
     seed: int = Field(0, ge=0, description="Seed of the adapter, the order and the dropout.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weigh_retain_by_a_floor_given(cls, values: Any) -> Any:
+        """Let a floor set the weight of retain wherever it comes from: flag, file or code."""
+        if isinstance(values, Mapping) and "utility_floor" in values:
+            return {"retain_weight": "dual", **values}
+        return values
 
     def method_settings(self) -> dict[str, Any]:
         """Return the settings given for the method."""

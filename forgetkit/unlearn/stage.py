@@ -159,7 +159,7 @@ def _train(
     steps = config.steps or max(20, -(-10 * len(content.splits["forget"]) // config.batch_size))
     turns = steps * world_size()
     items = list(schedule(content, method, config, language_model, turns, validation))
-    rate = config.learning_rate or default_rate(size)
+    rate = config.learning_rate or default_rate(size, config.peft)
     progress.stage(f"unlearn ({config.method})", steps)
     watch = Watch(language_model, validation, config, method.factor())
     with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch, tracked_below(out):

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, UsageError
 from forgetkit.lm.adapter import (
     AdapterSettings,
     adapter_off,
@@ -90,9 +90,16 @@ def test_rslora_divides_by_the_root_of_the_rank() -> None:
         assert base.model.layers[0].self_attn.q_proj.scaling["default"] == expected
 
 
-def test_places_that_no_module_has_are_refused() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_place_that_no_module_has_is_refused(kind: str) -> None:
+    with pytest.raises(UsageError, match=r"called 'w_proj'.* linear layers: down_proj, .*, v_proj"):
+        adapted(kind, targets=("v_proj", "w_proj"))
+    adapted(kind, targets=("v_proj", "self_attn.k_proj"))
+
+
+def test_places_that_hold_no_weights_are_refused() -> None:
     with pytest.raises(InputError, match="finds no place"):
-        adapted("lora", targets=("w_proj",))
+        adapted("lora", targets=("mlp",))
 
 
 def test_the_adapter_file_holds_what_servers_accept(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, UsageError
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.quantized import is_quantized
 
@@ -56,11 +56,13 @@ def add_adapter(
         seed: of the adapter's first weights.
 
     Raises:
-        InputError: no module has the names given.
+        UsageError: no module has one of the names given.
+        InputError: the adapter has no place in this architecture.
     """
     import torch
     from peft import get_peft_model
 
+    _check_targets(language_model.model, settings.targets)
     make = _ia3 if settings.kind == "ia3" else _lora
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,6 +77,21 @@ def add_adapter(
     return LanguageModel(
         model, language_model.tokenizer, language_model.name, language_model.folder
     )
+
+
+def _check_targets(model: torch.nn.Module, targets: Sequence[str]) -> None:
+    """Check every name by itself: peft is content when one of them is there."""
+    present = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in present):
+            from forgetkit.lm.layers import depth
+
+            known = ", ".join(_linear_names(model, range(depth(model))))
+            raise UsageError(
+                f"no module of the model is called '{target}'",
+                where="targets",
+                mend=f"Its linear layers: {known}.",
+            )
 
 
 def add_lora(

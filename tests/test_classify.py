@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from forgetkit.classify import open_classifier, pair_text
+from forgetkit.classify.categories import harmful_categories
 from forgetkit.classify.detoxify_models import open_detoxify
 from forgetkit.classify.grams import sequence_hashes, word_hashes, words
 from forgetkit.classify.head import EmbeddedClassifier
@@ -276,6 +278,98 @@ def test_a_sequence_classifier_opens_from_a_folder_with_safetensors_only(tmp_pat
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError):
+        open_classifier(str(folder))
+
+
+def sequence_folder(folder: Path, labels: Sequence[str], bias: Sequence[float] = ()) -> Path:
+    """Write a tiny BERT whose head has these labels, and says always the same where biased."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    names = dict(enumerate(labels))
+    config = BertConfig.from_pretrained(
+        tiny_folder(folder), id2label=names, label2id={name: n for n, name in names.items()}
+    )
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(config)
+    if bias:
+        model.classifier.weight.data.zero_()
+        model.classifier.bias.data = torch.tensor(bias)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("labels", "harmful"),
+    [
+        (("neutral", "toxic"), ("toxic",)),
+        (("LABEL_0", "LABEL_1"), ("LABEL_1",)),
+        (("nothate", "hate"), ("hate",)),
+        (("Safe", "violence", "Non-Toxic", "self harm"), ("violence", "self harm")),
+        (("positive", "negative"), None),
+        (("LABEL_0", "LABEL_1", "LABEL_2"), None),
+        (("safe", "normal"), None),
+    ],
+)
+def test_the_label_of_harmless_texts_is_no_category(
+    tmp_path: Path, labels: tuple[str, ...], harmful: tuple[str, ...] | None
+) -> None:
+    classifier = open_classifier(str(sequence_folder(tmp_path / "tiny", labels)))
+    assert classifier.categories == labels
+    if harmful is None:
+        with pytest.raises(InputError, match=r"which labels mean harm.*--set 'harm_categories="):
+            harmful_categories(classifier, "harm_categories")
+    else:
+        assert harmful_categories(classifier, "harm_categories") == harmful
+    assert harmful_categories(open_bundled(), "x") == open_bundled().categories
+
+
+def test_a_binary_classifier_flags_no_text_as_neutral(tmp_path: Path) -> None:
+    folder = sequence_folder(tmp_path / "tiny", ("neutral", "toxic"), (2.0, 0.0))
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"text": "you are nice"}\n{"text": "you are bad"}\n', encoding="utf-8")
+    named: dict[str, Any] = {"detectors": ("harm",), "classifier": str(folder)}
+    assert mine([corpus], tmp_path / "a", config=MineConfig(**named)).spans == []
+    asked = MineConfig(**named, harm_categories=("neutral",))
+    assert len(mine([corpus], tmp_path / "b", config=asked).spans) == 2
+
+
+def test_a_classifier_goes_to_the_gpu_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = open_classifier(str(sequence_folder(tmp_path / "tiny", ("safe", "toxic"))))
+    plain = classifier.score(["you are bad"])
+    asked: list[str] = []
+
+    def to(model: torch.nn.Module, device: str) -> torch.nn.Module:
+        asked.append(device)
+        return model
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("transformers.PreTrainedModel.to", to)
+    np.testing.assert_array_equal(classifier.score(["you are bad"]), plain)
+    assert asked == ["cuda"]
+
+
+def test_a_model_without_a_padding_token_reads_several_texts_at_once(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
+
+    words = {word: n for n, word in enumerate(("<end>", "you", "are", "nice", "bad"))}
+    plain = Tokenizer(models.WordLevel(words, unk_token="<end>"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<end>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=5, n_positions=16, n_embd=8, n_layer=1, n_head=1, num_labels=2)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    classifier = open_classifier(str(tmp_path))
+    together = classifier.score(["bad", "you are nice"])
+    np.testing.assert_allclose(together[:1], classifier.score(["bad"]), atol=1e-6)
+
+
+def test_broken_weights_are_refused(tmp_path: Path) -> None:
+    folder = sequence_folder(tmp_path / "tiny", ("safe", "toxic"))
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match="is no sequence classifier that can be opened"):
         open_classifier(str(folder))
 
 

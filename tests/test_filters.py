@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from typer.testing import CliRunner
 
@@ -158,6 +160,49 @@ def test_a_student_learns_from_a_teacher(tmp_path: Path) -> None:
     assert made.card["teacher"] == "bundled"
     assert made.card["held_out"]["toxicity"]["auc"] > 0.95
     assert list(made.card["trained_on"]["toxicity"]) == ["teacher"]
+
+
+class Exclusive:
+    """Call a text with a word of `BAD` toxic, and any other neutral."""
+
+    name, categories, is_exclusive = "exclusive", ("neutral", "toxic"), True
+
+    def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        bad = np.array([any(word in text for word in BAD) for text in texts])
+        return np.stack([~bad, bad], axis=1).astype(np.float32)
+
+
+def test_what_a_teacher_calls_harmless_is_not_learned_and_columns_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = Exclusive()
+    monkeypatch.setattr("forgetkit.classify.teach.open_classifier", lambda *_, **__: teacher)
+    rows = [{"id": row["id"], "body": row["text"], "text": 1} for row in labelled(200)]
+    corpus = written(tmp_path / "corpus.jsonl", rows)
+    named: dict[str, Any] = {"teacher": "exclusive", "columns": {"text": "body"}}
+    made = train_filter([corpus], tmp_path / "filter", config=FilterConfig(**named))
+    assert made.card["categories"] == ["toxic"]
+    monkeypatch.setattr(teacher, "categories", ("calm", "toxic"), raising=False)
+    with pytest.raises(InputError, match="teacher_categories"):
+        train_filter([corpus], tmp_path / "other", config=FilterConfig(**named))
+    config = FilterConfig(**named, teacher_categories=("toxic",))
+    made = train_filter([corpus], tmp_path / "asked", config=config)
+    assert made.card["categories"] == ["toxic"]
+
+
+def test_of_a_large_corpus_a_random_sample_is_held_whatever_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forgetkit.classify.teach.open_classifier", lambda *_, **__: Exclusive())
+    monkeypatch.setattr("forgetkit.classify.teach.HELD", 1)
+    held: list[int] = []
+    for rows in (labelled(900), labelled(900)[::-1]):
+        corpus = written(tmp_path / f"{len(held)}.jsonl", rows)
+        config = FilterConfig(teacher="exclusive", sample=200, bits=12)
+        card = train_filter([corpus], tmp_path / f"f{len(held)}", config=config).card
+        counts = card["trained_on"]["toxic"]["teacher"]
+        held.append(sum(counts.values()) + card["held_out"]["toxic"]["n"])
+    assert held == [200, 200]
 
 
 def test_figures_of_known_values() -> None:

@@ -200,6 +200,65 @@ def test_a_pair_is_judged_as_the_classifier_reads_it() -> None:
     ]
 
 
+class Labels:
+    """Two labels of a text at once: `rude` and `threat`, where these words stand."""
+
+    name = "labels"
+    categories = ("rude", "threat")
+
+    def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        found = [[0.9 * ("rude" in text), 0.8 * ("threat" in text)] for text in texts]
+        return np.array(found, np.float32)
+
+
+def test_every_category_that_reaches_its_threshold_gives_a_span() -> None:
+    first, second, third = (
+        f"{said} in a sentence of some length."
+        for said in ("This is rude", "This is a rude threat", "Only a threat")
+    )
+    text = f"{first} {second} {third} Nothing at all is said in this last sentence."
+    pair = Document("p", "a:2", prompt="Say it.", answer="A rude threat.")
+    spans, report = mined(
+        [*texts(text), pair], classifier=Labels(), harm_window=60, harm_threshold=0.5
+    )
+    assert [(s.category, s.text, s.score) for s in spans] == [
+        ("rude", f"{first} {second}", 0.9),
+        ("threat", f"{second} {third}", 0.8),
+        ("rude", "A rude threat.", 0.9),
+        ("threat", "A rude threat.", 0.8),
+    ]
+    assert report["pieces_judged"] == 6
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        (Document("d", "a:1", text=INSULT, prompt="Hello there"), [("text", INSULT)]),
+        (Document("d", "a:1", text="nice", answer=INSULT), [("answer", INSULT)]),
+        (
+            Document("d", "a:1", text=f"{CALM} {INSULT}", prompt="Hello there", answer=INSULT),
+            [("answer", INSULT), ("text", f"{CALM} {INSULT}")],
+        ),
+    ],
+)
+@pytest.mark.parametrize("judge", [Counting, lambda: None])
+def test_every_column_is_read(document: Document, found: list[Any], judge: Any) -> None:
+    spans, _ = mined([document], classifier=judge(), harm_head=False, harm_categories=("toxicity",))
+    assert [(span.field, span.text) for span in spans] == found
+
+
+def test_long_prompts_and_answers_are_read_by_windows() -> None:
+    judge = Counting()
+    long = f"{CALM} " * 40 + INSULT
+    documents = [
+        Document("d", "a:1", prompt="Well?", answer=long),
+        Document("e", "a:2", prompt=long, answer="Well."),
+    ]
+    spans, _ = mined(documents, classifier=judge)
+    assert [(span.field, span.text) for span in spans] == [("answer", long), ("prompt", long)]
+    assert max(map(len, judge.texts)) <= 400 < len(long)
+
+
 def test_the_words_that_made_a_text_harmful_can_be_marked() -> None:
     text = f"Ünlike {CALM} {INSULT} Thank you."
     spans, _ = mined(texts(text), harm_head=False, harm_spans="words")

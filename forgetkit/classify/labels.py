@@ -15,7 +15,7 @@ from typing import Any
 
 from forgetkit.classify.fit import Labelled, fraction
 from forgetkit.classify.protocol import pair_text
-from forgetkit.corpus import Document, read_all
+from forgetkit.corpus import Document, Quarantine, read_all, read_corpus
 from forgetkit.errors import InputError
 
 POSITIVE = frozenset({"1", "true", "yes", "harmful", "toxic", "unsafe"})
@@ -23,7 +23,11 @@ NEGATIVE = frozenset({"0", "false", "no", "harmless", "ordinary", "safe"})
 
 
 def read_labels(
-    paths: Sequence[Path], category: str = "harmful", held_out: float = 0.2
+    paths: Sequence[Path],
+    category: str = "harmful",
+    held_out: float = 0.2,
+    *,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, list[Labelled]]:
     """Read labelled rows by category.
 
@@ -31,12 +35,13 @@ def read_labels(
         paths: JSONL, Parquet or CSV.
         category: name of the category of rows that name none.
         held_out: share of rows kept out of training, by a hash of their id.
+        columns: names of the columns by role; None looks for the usual ones.
 
     Raises:
         InputError: a row has no label, or one that cannot be read; one text has two labels.
         TooManyBadRowsError: a row cannot be read at all.
     """
-    rows = [(document, labels_of(document, category)) for document in read_all(paths)]
+    rows = [(document, labels_of(document, category)) for document in read_all(paths, columns)]
     names = sorted({name for _, labels in rows for name in labels if name})
     found: dict[str, dict[str, Labelled]] = {name: {} for name in names}
     for document, labels in rows:
@@ -105,9 +110,9 @@ def text_of(document: Document) -> str:
     return pair_text(document.prompt, document.answer) if document.answer else document.prompt
 
 
-def reads_of(paths: Sequence[Path]) -> str:
+def reads_of(paths: Sequence[Path], columns: Mapping[str, str] | None = None) -> str:
     """Return what the rows of files are: text, prompt or pair; the first row decides."""
-    first = read_all(paths)[0]
+    first = next(read_corpus(paths, columns=columns, quarantine=Quarantine()))
     if first.prompt is None:
         return "text"
     return "pair" if first.answer else "prompt"

@@ -36,9 +36,15 @@ class SequenceClassifier:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._is_multi_label = is_multi_label
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Say whether a text has exactly one label (softmax), so that one must mean no harm."""
+        return not self._is_multi_label
+
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return scores in [0, 1], shape (n, categories); texts beyond 512 tokens are cut."""
         found = np.empty((len(texts), len(self.categories)), dtype=np.float32)
+        self._model = _on_device(self._model)  # not before: those who only scan need no GPU
         for start in range(0, len(texts), BATCH):
             batch = list(texts[start : start + BATCH])
             found[start : start + len(batch)] = self._forward(batch)
@@ -64,6 +70,7 @@ def open_sequence(name: str) -> SequenceClassifier:
     Raises:
         InputError: there is no such model, it has no safetensors, or its code would have to run.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -71,14 +78,32 @@ def open_sequence(name: str) -> SequenceClassifier:
             name, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
             "is no sequence classifier that can be opened",
             where=name,
-            found=str(error).splitlines()[0],
+            found=(str(error).splitlines() or [type(error).__name__])[0],
             mend="Name a folder with config.json, tokenizer and model.safetensors, or a hub id.",
         ) from error
+    _pad(name, model, tokenizer)
     labels = model.config.id2label
     categories = tuple(str(labels[place]) for place in sorted(labels))
     multi = model.config.problem_type == "multi_label_classification" or len(categories) == 1
     return SequenceClassifier(name, categories, model, tokenizer, is_multi_label=multi)
+
+
+def _on_device(model: PreTrainedModel) -> PreTrainedModel:
+    """Put a model on the GPU, where there is one."""
+    import torch
+
+    return model.to("cuda") if torch.cuda.is_available() else model
+
+
+def _pad(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
+    """Give a model without a padding token (GPT-2) its end of text for one."""
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise InputError("has a tokenizer without a padding token", where=name)
+        tokenizer.pad_token = tokenizer.eos_token
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id

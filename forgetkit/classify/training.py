@@ -56,6 +56,23 @@ class FilterConfig(Config):
         description="Classifier whose scores are the labels: bundled, detoxify:NAME, a folder or "
         "a hub id.",
     )
+    teacher_categories: tuple[str, ...] = Field(
+        (),
+        description="Labels of the teacher that are learned; empty means all that mean harm.",
+    )
+    classifier_checkpoint: Path | None = Field(
+        None, description="A detoxify checkpoint of the teacher on disk; null: the official one."
+    )
+    classifier_digest: str | None = Field(
+        None,
+        description="SHA-256 that this checkpoint must begin with, 8 to 64 digits; null takes the "
+        "one in the official file name.",
+    )
+    columns: dict[str, str] | None = Field(
+        None,
+        description="Columns of the rows by role (id, text, prompt, answer); null looks for the "
+        "usual names.",
+    )
     teacher_threshold: float = Field(
         0.5, gt=0.0, lt=1.0, description="Score of the teacher from which a text is positive."
     )
@@ -127,7 +144,7 @@ def _write(
 
         examples = taught(labels, config, progress)
     else:
-        examples = read_labels(labels, config.category, config.held_out)
+        examples = read_labels(labels, config.category, config.held_out, columns=config.columns)
     progress.stage("training", len(examples))
     recipe = Recipe(config.bits, config.runs, config.false_positives, config.recall)
     card, arrays, fitted = train(examples, recipe)
@@ -137,7 +154,7 @@ def _write(
         embed = _embed(config.embedder)
         add_head(card, arrays, examples, fitted, recipe, embed, config.embedder)
     progress.advance(len(examples))
-    reads = reads_of(labels)
+    reads = reads_of(labels, config.columns)
     card |= identity | {"reads": dict.fromkeys(examples, reads), "teacher": config.teacher}
     write_text(out / CARD, card_text(card))
     save_weights(FILTER, out, card, arrays)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetkit.classify import Classifier, open_classifier
+from forgetkit.classify.categories import harmful_categories
 from forgetkit.classify.linear import LinearClassifier, open_bundled
 from forgetkit.classify.marks import marks
 from forgetkit.corpus import DocumentBatch
@@ -37,15 +38,16 @@ Scores = npt.NDArray[np.float32]
 
 
 class Harm:
-    """Score windows of texts, and whole prompts and answers of pairs.
+    """Score windows of texts, prompts and answers, and whole prompts and pairs.
 
     A category reads a text, a prompt, or a pair of prompt and answer. In a pair document,
-    categories of pairs mark the answer, those of prompts the prompt, and those of texts either; a
-    pair gives at most one span: of its answer if that is hit, else of its prompt. A plain text is
-    read by the categories of texts alone.
+    categories of pairs mark the answer, those of prompts the prompt, and those of texts either,
+    whole; the answer is marked if it is hit, else the prompt. A text is read by the categories of
+    texts alone. Each category that reaches its threshold gives a span of its own.
 
     Raises:
         UsageError: a category that the classifier does not have.
+        InputError: the classifier does not say which of its labels mean harm.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Harm:
         for name in config.harm_categories:
             if name not in known:
                 raise UsageError(f"unknown category '{name}'", mend=nearest(name, known))
-        wanted = config.harm_categories or known
+        wanted = config.harm_categories or harmful_categories(self._decides, "harm_categories")
         self._thresholds = {name: self._threshold(name) for name in known if name in wanted}
         self._limits = np.array([self._thresholds.get(name, np.inf) for name in known])
         self._allowed = {
             kind: np.array([self._reads(name) == KINDS[kind] for name in known]) for kind in KINDS
         }
+        counts = np.isfinite(self._limits)
+        self._kinds = {kind for kind in KINDS if (self._allowed[kind] & counts).any()}
         self._counts: dict[str, int | float | str] = {}
 
     def _threshold(self, category: str) -> float:
@@ -78,14 +82,13 @@ class Harm:
 
     def look(self, batch: DocumentBatch) -> Found:
         """Score a batch by the student; return its spans, or candidates for the judge."""
-        found = pieces(batch, self._config.harm_window)
+        found = pieces(batch, self._config.harm_window, self._kinds)
         if not len(found):
             return Found()
         scores = self._student.score_pieces(found.data, found.first, found.last)
         counts = {"pieces": len(found)}
         if self._judge is None:
-            hits = self._hits(found.kind, scores)
-            chosen = np.flatnonzero(hits >= 0)
+            chosen = np.flatnonzero(self._hits(found.kind, scores).any(axis=1))
             rows = table(batch, found, chosen)
             return Found(self._spans(rows, scores[chosen]), counts=counts)
         rank, is_above = self._ranked(found, scores)
@@ -109,15 +112,14 @@ class Harm:
         relative = np.where(legal, scores / np.maximum(floors, 1e-6), 0)
         return scores.max(axis=1, where=legal, initial=0.0), relative.max(axis=1) >= 1
 
-    def _hits(self, kinds: npt.NDArray[Any], scores: Scores) -> npt.NDArray[np.int64]:
-        """Return the best category of each piece that reaches its threshold, or -1."""
+    def _hits(self, kinds: npt.NDArray[Any], scores: Scores) -> npt.NDArray[np.bool_]:
+        """Return which categories of each piece reach their thresholds, (n, C)."""
         legal = np.stack([self._allowed[kind] for kind in KINDS])[kinds]
-        reached = np.where(legal & (scores >= self._limits), scores, -1.0)
-        return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
+        return np.asarray(legal & (scores >= self._limits), np.bool_)
 
     def best(self, batch: DocumentBatch, progress: Progress) -> npt.NDArray[np.float64]:
         """Return the highest score of each document in a category that reads it, (N,)."""
-        found = pieces(batch, self._config.harm_window)
+        found = pieces(batch, self._config.harm_window, self._kinds)
         highest = np.zeros(len(batch))
         if not len(found):
             return highest
@@ -143,7 +145,7 @@ class Harm:
         chosen = np.sort(np.concatenate([plan.top, plan.sample]))
         rows = candidates.take(chosen)
         scores = self._read(rows, progress)
-        is_hit = self._hits(rows.column("kind").to_numpy(), scores) >= 0
+        is_hit = np.asarray(self._hits(rows.column("kind").to_numpy(), scores).any(axis=1), bool)
         self._account(plan, is_hit, np.isin(chosen, plan.sample))
         return self._spans(rows.filter(is_hit), scores[is_hit])
 
@@ -169,10 +171,13 @@ class Harm:
         }
 
     def _spans(self, rows: pa.Table, scores: Scores) -> list[Span]:
-        best = self._hits(rows.column("kind").to_numpy(), scores)
-        names = [self._decides.categories[number] for number in best.tolist()]
-        values = scores[np.arange(len(best)), best].tolist()
-        spans = spans_of(rows.to_pylist(), names, values)
+        places, columns = np.nonzero(self._hits(rows.column("kind").to_numpy(), scores))
+        listed = rows.to_pylist()
+        spans = spans_of(
+            [listed[place] for place in places.tolist()],
+            [self._decides.categories[column] for column in columns.tolist()],
+            scores[places, columns].tolist(),
+        )
         if self._config.harm_spans == "windows":
             return spans
         return [word for span in spans for word in self._words(span)]

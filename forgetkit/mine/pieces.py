@@ -1,8 +1,8 @@
-"""Pieces that a classifier reads: windows of texts, and prompts, answers and pairs of both."""
+"""Pieces that a classifier reads: windows of each column, and whole prompts and pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ TEXT, ANSWER, PROMPT, PAIR, ASKED = range(5)
 KINDS = {TEXT: "text", ANSWER: "text", PROMPT: "text", PAIR: "pair", ASKED: "prompt"}
 """What the categories that may read a piece of each kind read."""
 _FIELD = {TEXT: "text", ANSWER: "answer", PROMPT: "prompt", PAIR: "answer", ASKED: "prompt"}
-_ORDER = (PAIR, ANSWER, ASKED, PROMPT)  # the first kind that is hit names a pair's span
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ class Pieces:
         return len(self.row)
 
 
-def pieces(batch: DocumentBatch, window: int) -> Pieces:
-    """Return the windows of a batch's texts, and its prompts, answers and pairs whole."""
-    found = [(kind, cuts) for kind, cuts in _cuts(batch, window) if len(cuts)]
+def pieces(batch: DocumentBatch, window: int, kinds: Container[int] = KINDS) -> Pieces:
+    """Return the windows of a batch's columns, and its prompts and pairs whole, of some kinds."""
+    found = [(kind, cuts) for kind, cuts in _cuts(batch, window) if len(cuts) and kind in kinds]
     if not found:
         empty = np.zeros(0, np.int64)
         data = np.zeros(1, np.uint8)
@@ -84,13 +83,13 @@ def _cuts(batch: DocumentBatch, window: int) -> list[tuple[int, Cuts]]:
     text, prompt, answer = (batch.columns.get(name) for name in ("text", "prompt", "answer"))
     found = []
     if text is not None:
-        alone = text if prompt is None else pc.if_else(pc.is_valid(prompt), None, text)
-        found.append((TEXT, cut(alone, window)))
+        found.append((TEXT, cut(text, window)))
     if prompt is not None:
-        found += [(ASKED, whole(prompt)), (PROMPT, whole(prompt))]
+        found += [(ASKED, whole(prompt)), (PROMPT, cut(prompt, window))]
+    if answer is not None:
+        found.append((ANSWER, cut(answer, window)))
     if prompt is not None and answer is not None:
         answered = pc.if_else(pc.is_valid(prompt), answer, None)
-        found.append((ANSWER, whole(answered)))
         trimmed = [pc.utf8_trim_whitespace(column) for column in (prompt, answered)]
         joined = pc.binary_join_element_wise(*trimmed, pa.scalar("\n\n", pa.large_string()))
         filled = pc.if_else(pc.greater(pc.binary_length(answered), 0), joined, None)
@@ -131,18 +130,18 @@ def table(
 
 
 def _row(batch: DocumentBatch, found: Pieces, piece: int) -> dict[str, Any]:
-    """Return one piece; of a pair document the whole prompt and answer."""
+    """Return one piece, with the whole prompt and answer of its document."""
     kind, row = int(found.kind[piece]), int(found.row[piece])
     values: dict[str, Any] = {"kind": kind, "source": batch.source(row)}
     values |= {"doc_id": batch.doc_ids[row].as_py()}
     values |= {"start": int(found.start[piece]), "end": int(found.end[piece])}
-    if kind == TEXT:
-        text = _decoded(found, int(found.first[piece]), int(found.last[piece]))
-        return values | {"number": piece, "text": text, "gap": _gap(found, piece)}
     for name in ("prompt", "answer"):
         if name in batch.columns:
             values[name] = batch.columns[name][row].as_py()
-    return values
+    if kind in (ASKED, PAIR):
+        return values
+    values["text"] = _decoded(found, int(found.first[piece]), int(found.last[piece]))
+    return values | ({"number": piece, "gap": _gap(found, piece)} if kind == TEXT else {})
 
 
 def _gap(found: Pieces, piece: int) -> str:
@@ -185,12 +184,9 @@ def _schema() -> pa.Schema:
 
 def piece_text(row: Mapping[str, Any]) -> str:
     """Return what a classifier reads of one candidate."""
-    kind = row["kind"]
-    if kind == TEXT:
-        return str(row["text"])
-    if kind == PAIR:
+    if row["kind"] == PAIR:
         return pair_text(row["prompt"] or "", row["answer"] or "")
-    return str(row["answer"] if kind == ANSWER else row["prompt"])
+    return str(row["prompt"] if row["kind"] == ASKED else row["text"])
 
 
 _Hit = tuple[Mapping[str, Any], str, float]  # candidate, category, score
@@ -201,7 +197,8 @@ def spans_of(
 ) -> list[Span]:
     """Return the spans of pieces that were hit, in the order of their documents.
 
-    Neighbouring windows of one category become one span; a pair document gives one span.
+    Neighbouring windows of a text become one span for each category; of a prompt or an answer the
+    whole is marked, once for each category.
     """
     by_document: dict[tuple[str, str], list[_Hit]] = {}
     for hit in zip(rows, categories, scores, strict=True):
@@ -210,19 +207,24 @@ def spans_of(
 
 
 def _document_spans(hits: list[_Hit]) -> list[Span]:
-    pairs = [hit for hit in hits if hit[0]["kind"] != TEXT]
-    if pairs:
-        best = min(pairs, key=lambda hit: (_ORDER.index(hit[0]["kind"]), -hit[2]))
-        text = str(best[0][_FIELD[best[0]["kind"]]])
-        return [_span([best], text, 0)]
-    found = []
-    for category in sorted({hit[1] for hit in hits}):
-        own = sorted((h for h in hits if h[1] == category), key=lambda h: int(h[0]["number"]))
-        for run in _runs(own):
+    windows = [hit for hit in hits if hit[0]["kind"] == TEXT]
+    said = [hit for hit in hits if _FIELD[hit[0]["kind"]] == "answer"]
+    asked = [hit for hit in hits if _FIELD[hit[0]["kind"]] == "prompt"]
+    found = [
+        _span(own, str(own[0][0][_FIELD[own[0][0]["kind"]]]), 0)
+        for own in _by_category(said or asked)
+    ]
+    for own in _by_category(windows):
+        for run in _runs(sorted(own, key=lambda h: int(h[0]["number"]))):
             gaps = [str(hit[0]["text"]) + str(hit[0]["gap"]) for hit in run[:-1]]
             text = "".join([*gaps, str(run[-1][0]["text"])])
             found.append(_span(run, text, int(run[0][0]["start"])))
     return found
+
+
+def _by_category(hits: list[_Hit]) -> list[list[_Hit]]:
+    names = sorted({hit[1] for hit in hits})
+    return [[hit for hit in hits if hit[1] == name] for name in names]
 
 
 def _runs(hits: list[_Hit]) -> list[list[_Hit]]:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -73,6 +74,41 @@ def test_an_index_made_to_harm_is_refused(saved: Path, tmp_path: Path) -> None:
         with pytest.raises(TamperedError):
             WorkIndex.open(path)
     assert params == asdict(IndexParams())
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"seed": "abc", "density": 8},
+        {"seed": 24.0, "density": 8},
+        {"seed": True, "density": 8},
+        {"seed": 24},
+        {"seed": 24, "density": 8, "more": 1},
+        {"seed": 4, "density": 8},
+        [["seed", 24], ["density", 8]],
+        "seed",
+    ],
+)
+def test_an_index_with_other_parameters_is_refused(
+    saved: Path, tmp_path: Path, params: Any
+) -> None:
+    from forgetkit.match.index_file import read_index, write_index
+
+    names, arrays, _ = read_index(saved)
+    write_index(tmp_path / "works.idx", names, arrays, params)
+    with pytest.raises(TamperedError):
+        WorkIndex.open(tmp_path / "works.idx")
+
+
+def test_an_index_of_works_that_are_no_text_is_refused(saved: Path, tmp_path: Path) -> None:
+    from forgetkit.match.index_file import read_index, write_index
+
+    names, arrays, params = read_index(saved)
+    text = arrays.text.copy()
+    text[5] = 0xFF
+    write_index(tmp_path / "works.idx", names, arrays._replace(text=text), params)
+    with pytest.raises(TamperedError, match="not UTF-8"):
+        WorkIndex.open(tmp_path / "works.idx")
 
 
 def with_header(content: bytes, old: bytes, new: bytes) -> bytes:

@@ -322,6 +322,40 @@ def test_copies_that_a_policy_drops_are_counted(tmp_path: Path) -> None:
         assert found.counts["verbatim"] == 4 - sum(counts.values())
 
 
+def test_works_that_share_a_stretch_are_counted_over_all_indexes(tmp_path: Path) -> None:
+    words = next((SAMPLE / "works").glob("*.txt")).read_text("utf-8").split()
+    shared = " ".join(words[300:360])
+    paths = []
+    for name in ("one", "two", "three"):
+        text = f"{shared}\n\n{' '.join(words[1000 + 100 * len(name) :][:80])}\n"
+        (tmp_path / f"{name}.txt").write_text(text, "utf-8")
+        paths.append(tmp_path / f"{name}.idx")
+        index_works([tmp_path / f"{name}.txt"], paths[-1])
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": f"Heard: {shared}"}), "utf-8")
+    for most, counts in ((2, [0, 3]), (3, [3, 0])):
+        config = VERBATIM.model_copy(update={"max_works": most})
+        found = mine([tmp_path / "a.jsonl"], tmp_path / str(most), works=paths, config=config)
+        dropped = found.reports["verbatim"]["dropped_in_many_works"]
+        assert [found.counts["verbatim"], dropped] == counts
+
+
+def test_texts_to_ignore_are_looked_up_with_the_limits_of_the_run(tmp_path: Path) -> None:
+    work = next((SAMPLE / "works").glob("*.txt")).read_text("utf-8")
+    quoted = " ".join(work.split()[300:309])
+    assert len(quoted) < 100
+    for name, text in (("work", work), ("free", quoted)):
+        (tmp_path / f"{name}.txt").write_text(text, "utf-8")
+        index_works([tmp_path / f"{name}.txt"], tmp_path / f"{name}.idx")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": f"He said: {quoted}."}), "utf-8")
+    config = MineConfig(detectors=("verbatim",), min_chars=30, min_words=5)
+    works = [tmp_path / "work.idx"]
+    found = mine([tmp_path / "a.jsonl"], tmp_path / "a", works=works, config=config)
+    assert found.counts == {"verbatim": 1}
+    config = config.model_copy(update={"ignore": (str(tmp_path / "free.idx"),)})
+    found = mine([tmp_path / "a.jsonl"], tmp_path / "b", works=works, config=config)
+    assert found.counts == {"verbatim": 0}
+
+
 def test_a_second_writing_of_spans_keeps_their_order(tmp_path: Path) -> None:
     rows = [{"text": f"{n} secret words"} for n in range(12)]
     lines = "\n".join(json.dumps(row) for row in rows)

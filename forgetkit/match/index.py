@@ -138,7 +138,7 @@ class WorkIndex:
     def find(self, text: str) -> list[Match]:
         """Return the copies in one text, sorted by place; those of one work do not nest."""
         data = np.frombuffer(text.encode("utf-8", "surrogatepass") or b"\0", np.uint8)
-        return [match for _, match in self._find(data, np.array([0, len(data)])).hits]
+        return [match for _, match in _searched([self], data, np.array([0, len(data)])).hits]
 
     def find_column(self, column: pa.LargeStringArray) -> list[tuple[int, Match]]:
         """Return the copies in a column of texts: row and match, sorted by row and place."""
@@ -146,19 +146,7 @@ class WorkIndex:
 
     def search_column(self, column: pa.LargeStringArray) -> Searched:
         """Return the copies in a column of texts, and how many the policy dropped."""
-        data, offsets = buffers(column)
-        return self._find(data, offsets)
-
-    def _find(self, data: Bytes, offsets: Places) -> Searched:
-        copies = hits = self._copies(data, offsets)
-        if self.policy.max_works is not None:
-            hits = without_common(hits, self.policy.max_works)
-        common, total = len(copies) - len(hits), len(hits)
-        for index in self.policy.ignore if hits else ():
-            rows = sorted({row for row, _ in hits})
-            found = index._copies(*rows_of(data, offsets, rows))
-            hits = without_ignored(hits, [(rows[row], match) for row, match in found])
-        return Searched(hits, common, total - len(hits))
+        return search([self], column)
 
     def _copies(self, data: Bytes, offsets: Places) -> list[Hit]:
         from forgetkit.match.locate import END, ROW, START, in_order, located_regions
@@ -181,6 +169,28 @@ class WorkIndex:
             if match is not None:
                 matches.append((row, *match))
         return long_together(matches, self.policy.min_chars)
+
+
+def search(indexes: Sequence[WorkIndex], column: pa.LargeStringArray) -> Searched:
+    """Return the copies of the works of several indexes, and how many the policy dropped.
+
+    The policy is that of the first; how many works share a stretch is counted over all of them.
+    """
+    return _searched(indexes, *buffers(column))
+
+
+def _searched(indexes: Sequence[WorkIndex], data: Bytes, offsets: Places) -> Searched:
+    policy = indexes[0].policy
+    copies = [hit for index in indexes for hit in index._copies(data, offsets)]
+    hits = copies = sorted(copies, key=lambda h: (h[0], h[1].start, h[1].end, h[1].work_id))
+    if policy.max_works is not None:
+        hits = without_common(hits, policy.max_works)
+    common, total = len(copies) - len(hits), len(hits)
+    for index in policy.ignore if hits else ():
+        rows = sorted({row for row, _ in hits})
+        found = index._copies(*rows_of(data, offsets, rows))
+        hits = without_ignored(hits, [(rows[row], match) for row, match in found])
+    return Searched(hits, common, total - len(hits))
 
 
 def buffers(column: pa.LargeStringArray) -> tuple[Bytes, Places]:

@@ -9,6 +9,7 @@ made to harm) is checked before a kernel follows a number in it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,13 +94,15 @@ def read_index(path: Path) -> tuple[list[str], Arrays, dict[str, int]]:
     if header.get("folding") != fold_table().digest:
         raise InputError("was made with other folding rules", where=str(path), mend=_AGAIN)
     try:
-        names, params = [str(name) for name in header["works"]], dict(header["params"])
+        names, params = [str(name) for name in header["works"]], _params(header["params"])
         arrays = _arrays(path, header["shapes"], begin)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _changed(path, "is cut short or changed") from error
     digest = hashlib.sha256(np.memmap(path, np.uint8, "r", begin).data).hexdigest()
     if digest != header.get("sha256") or not _sound(arrays, names, params):
         raise _changed(path, "does not have the digest in its header")
+    if not _is_text(arrays):
+        raise _changed(path, "holds a work that is not UTF-8 text")
     return names, arrays, params
 
 
@@ -133,6 +136,14 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     if not isinstance(header, dict):
         raise _changed(path, "has an unreadable header")
     return header, _PREFIX + size
+
+
+def _params(given: dict[str, Any]) -> dict[str, int]:
+    """Return the parameters of an index, which are whole numbers and no others."""
+    params = {name: given[name] for name in ("seed", "density")}
+    if set(given) != set(params) or any(type(value) is not int for value in params.values()):
+        raise ValueError("params")
+    return params
 
 
 def _arrays(path: Path, shapes: dict[str, Any], at: int) -> Arrays:
@@ -170,9 +181,20 @@ def _sound(arrays: Arrays, names: list[str], params: dict[str, int]) -> bool:
         and _within(arrays.marks[:, 0] >> 8, len(arrays.text))
         and _within(arrays.places, len(arrays.symbols) - 1)
         and _slots_sound(arrays)
-        and 8 <= int(params.get("seed", 0)) <= 64
-        and int(params.get("density", 0)) in (1, 2, 4, 8, 16)
+        and 8 <= params["seed"] <= 64
+        and params["density"] in (1, 2, 4, 8, 16)
     )
+
+
+def _is_text(arrays: Arrays) -> bool:
+    """Say whether each work is UTF-8, as `WorkIndex.works` reads it."""
+    starts = arrays.text_starts.tolist()
+    try:
+        for begin, end in itertools.pairwise(starts):
+            arrays.text[begin:end].tobytes().decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _ascending(values: npt.NDArray[np.int64], first: int, last: int) -> bool:

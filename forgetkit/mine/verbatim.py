@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forgetkit.corpus import Document, DocumentBatch
 from forgetkit.errors import UsageError
-from forgetkit.match import IndexParams, Match, Policy, WorkIndex
+from forgetkit.match import IndexParams, Match, Policy, WorkIndex, search
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.detector import Found, Sought, span_of
 from forgetkit.progress import Progress
@@ -32,13 +32,9 @@ class Verbatim:
     def __init__(self, sought: Sought, config: MineConfig) -> None:
         if not sought.works:
             raise UsageError("the verbatim detector needs works", mend="Give --works.")
-        policy = Policy(
-            min_chars=config.min_chars,
-            min_words=config.min_words,
-            min_identity=config.min_identity,
-            max_works=config.max_works,
-            ignore=tuple(WorkIndex.open(Path(name)) for name in config.ignore),
-        )
+        least = Policy(config.min_chars, config.min_words, config.min_identity)
+        ignored = tuple(WorkIndex.open(Path(name), least) for name in config.ignore)
+        policy = replace(least, max_works=config.max_works, ignore=ignored)
         used = {
             "dropped_in_many_works": config.max_works is not None,
             "dropped_as_ignored": bool(config.ignore),
@@ -56,11 +52,9 @@ class Verbatim:
         spans = []
         dropped: Counter[str] = Counter()
         for field, column in batch.columns.items():
-            searched = [index.search_column(column) for index in self._indexes]
-            for one in searched:
-                dropped.update(dropped_in_many_works=one.common, dropped_as_ignored=one.ignored)
-            found = sorted((hit for one in searched for hit in one.hits), key=lambda hit: hit[0])
-            for row, matches in itertools.groupby(found, key=lambda hit: hit[0]):
+            found = search(self._indexes, column)
+            dropped.update(dropped_in_many_works=found.common, dropped_as_ignored=found.ignored)
+            for row, matches in itertools.groupby(found.hits, key=lambda hit: hit[0]):
                 document = batch.document(row)
                 spans += [_span(document, field, match) for _, match in matches]
         return Found(spans, counts={name: dropped[name] for name in self._policies})

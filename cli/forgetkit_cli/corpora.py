@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 MOST_FILES = 20
 
-Corpus = Annotated[list[Path], typer.Argument(help="Files and folders of the corpus.")]
+Corpus = Annotated[
+    list[Path],
+    typer.Argument(help="Files and folders of the corpus, or hf:org/name[/config][@split]."),
+]
 
 MINE = """Find the spans of a corpus that a request is about.
 

@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def dedupe(
-    source: Annotated[list[Path], typer.Argument(help="A corpus, or one spans.parquet.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(help="A corpus (also hf:org/name[/config][@split]), or one spans file."),
+    ],
     out: options.Out,
     level: Annotated[
         str | None, typer.Option("--level", help="document, paragraph or line.")

@@ -1,7 +1,9 @@
 """Data sets of the Hugging Face hub; the only file that calls `datasets`.
 
-`hf:org/name` names every split of a data set, `hf:org/name@train` one of them. The library
-downloads it and keeps it as Arrow files in its cache; those files are the corpus.
+`hf:org/name` names every split of a data set, `hf:org/name@train` one of them,
+`hf:org/name/config@train` one of a configuration; a folder that `datasets` can load may stand for
+the id. The library downloads a data set and keeps it as Arrow files in its cache; those files are
+the corpus.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 from forgetkit.errors import InputError
 
 PREFIX = "hf:"
+_FORMS = "Write hf:org/name, hf:org/name@split or hf:org/name/config@split."
 
 
 def is_hub(path: Path) -> bool:
@@ -28,14 +31,34 @@ def hub_files(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the Arrow files of a data set with the labels `org/name/split-00000.arrow`.
 
     Raises:
-        InputError: the data set cannot be had.
+        InputError: the data set cannot be had, or a part of a split is asked for.
     """
     name, _, split = str(path).removeprefix(PREFIX).partition("@")
-    found = _loaded(name, "", split, str(path), "Write hf:org/name or hf:org/name@split.")
+    whole, sliced, _ = split.partition("[")
+    if sliced:
+        raise InputError(
+            "a split is read whole",
+            where=str(path),
+            mend=f"Write hf:{name}@{whole}, or save the rows and name their folder.",
+        )
+    label, name, part = _named(name)
+    found = _loaded(name, part, split, str(path), _FORMS)
     splits = {split: found} if split else dict(found)
-    for title, part in sorted(splits.items()):
-        for number, file in enumerate(part.cache_files):
-            yield f"{name}/{title}-{number:05}.arrow", Path(file["filename"])
+    for title, rows in sorted(splits.items()):
+        for number, file in enumerate(rows.cache_files):
+            yield f"{label}/{title}-{number:05}.arrow", Path(file["filename"])
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    """Return what labels begin with, the data set and its configuration.
+
+    >>> _named("org/name/config")
+    ('org/name/config', 'org/name', 'config')
+    """
+    if Path(name).is_dir():
+        return Path(name).resolve().name, name, ""
+    parts = name.split("/")
+    return name, "/".join(parts[:2]), "/".join(parts[2:])
 
 
 def hub_rows(name: str, part: str, split: str) -> Iterator[dict[str, Any]]:
@@ -57,7 +80,7 @@ def _loaded(name: str, part: str, split: str, where: str, mend: str = "") -> Any
 
     try:
         return datasets.load_dataset(name, part or None, split=split or None)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
             "cannot be loaded from the hub", where=where, found=str(error)[:200], mend=mend
         ) from error

@@ -110,7 +110,9 @@ def _group_sizes(path: Path) -> list[tuple[int, int]]:
                 return [(group.num_rows, group.total_byte_size) for group in groups]
         if path.suffix.lower() in (".arrow", ".feather"):
             with open_arrow(path) as (reader, count):
-                batches = map(reader.get_batch, range(count or 0))
+                if count is None:
+                    return []  # a stream is read from its beginning only
+                batches = map(reader.get_batch, range(count))
                 return [(batch.num_rows, batch.nbytes) for batch in batches]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         return []  # the reader says what is wrong with it

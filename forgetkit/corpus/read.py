@@ -31,7 +31,7 @@ def corpus_files(
         InputError: a path is missing, or a file is of no kind that can be read.
     """
     found: dict[Path, tuple[Path, Path]] = {}  # by what a link leads to: as named, and below what
-    remote = [pair for path in paths if is_hub(path) for pair in hub_files(path)]
+    remote = {file: label for path in paths if is_hub(path) for label, file in hub_files(path)}
     for path in paths:
         if is_hub(path):
             continue
@@ -42,7 +42,18 @@ def corpus_files(
             kept = found.get(file.resolve())
             if kept is None or len(kept[1].parts) < len(place.parts):
                 found[file.resolve()] = named, place
-    return sorted([*_labels(dict(found.values())).items(), *remote])
+    return _together(_labels(dict(found.values())), remote)
+
+
+def _together(local: Mapping[str, Path], remote: Mapping[Path, str]) -> list[tuple[str, Path]]:
+    """Return the files of disk and hub by label; a label stands for one file."""
+    files = dict(local)
+    for file, label in remote.items():
+        if files.setdefault(label, file) != file:
+            raise InputError(
+                "two files have this name", where=label, mend="Rename the one on this disk."
+            )
+    return sorted(files.items())
 
 
 def _walk(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[Path, Path]]:

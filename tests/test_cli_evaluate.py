@@ -30,6 +30,13 @@ def fails(*arguments: object) -> BaseException | None:
         (("--model", "m", "--out", "out"), UsageError, "Missing option '--forget-set'"),
         (("--model", "m", "--forget-set", "s"), UsageError, "Missing option '--out'"),
         (("--rescore", "here", "--model", "m"), UsageError, "reads what was measured"),
+        (("--rescore", "here", "--attacks", "all"), UsageError, "found --attacks"),
+        (
+            ("--rescore", "here", "--seed", "0", "--set", "bootstrap=200"),
+            UsageError,
+            "--set, --seed",
+        ),
+        (("--rescore", "here", "--tasks", "a", "--config", "c"), UsageError, "--tasks, --config"),
         (("--rescore", "nowhere"), InputError, "no such file"),
         (
             ("--model", "m", "--forget-set", "s", "--out", "o", "--attacks", "quantise"),

@@ -11,7 +11,7 @@ import tiny
 from typer.testing import CliRunner
 
 from forgetkit.errors import InputError, UsageError
-from forgetkit.evaluate import EvaluateConfig, evaluate_seeds, pool
+from forgetkit.evaluate import EvaluateConfig, evaluate_seeds, pool, rescore
 from forgetkit.evaluate.pool import over_seeds
 from forgetkit.forget_set import ForgetSet, write_forget_set
 from forgetkit.report import report
@@ -60,6 +60,12 @@ def test_every_seed_is_evaluated_and_their_mean_is_judged(place: Path, tmp_path:
     assert report(out, tmp_path / "report.html").is_file()
     assert evaluate_seeds(target, place / "set", place / "runs", out, config=config).seconds == 0
     assert not (out / "before").exists()
+    written = [path.read_bytes() for path in sorted(out.rglob("results.json"))]
+    for path in (out / "seed-1" / "results.json", out / "results.json"):
+        path.write_bytes(path.read_bytes().replace(b'"after": {', b'"after":  {'))
+    rescore(out)
+    assert [path.read_bytes() for path in sorted(out.rglob("results.json"))] == written
+    assert " --runs " in str(done.results.provenance["command"])
     other = tiny.save(tiny.tiny_language_model(seed=5), tmp_path / "other")
     with pytest.raises(UsageError, match="--out"):
         evaluate_seeds(other, place / "set", place / "runs", out, config=config)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import shlex
+import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,14 @@ import tiny
 import forgetkit.evaluate.measure as measuring
 import forgetkit.evaluate.models as models
 import forgetkit.evaluate.stage as stage
+from forgetkit.config import resolve
 from forgetkit.errors import InputError, UsageError
 from forgetkit.evaluate import EvaluateConfig, EvaluateResult, Rule, evaluate, rescore
 from forgetkit.evaluate.sample import read_samples, write_samples
 from forgetkit.forget_set import Example, ForgetSet, write_forget_set
+from forgetkit.report import report
 from forgetkit.results import load_results
+from forgetkit_cli.options import given
 
 CONFIG = EvaluateConfig(
     dtype="float32",
@@ -110,6 +117,66 @@ def test_a_folder_without_samples_cannot_be_rescored(place: Path, tmp_path: Path
     (tmp_path / "samples.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is no samples file"):
         rescore(tmp_path)
+
+
+def edited(place: Path, out: Path, change: dict[str, Any]) -> None:
+    """Copy an evaluation and change its `results.json`."""
+    if not (place / "done").exists():
+        run(place, place / "done")
+    shutil.copytree(place / "done", out)
+    content = json.loads((out / "results.json").read_text())
+    for name, value in change.items():
+        content[name] = content[name] | value if isinstance(value, dict) else value
+    (out / "results.json").write_text(json.dumps(content))
+
+
+def test_a_threshold_that_was_taken_away_stays_away(place: Path, tmp_path: Path) -> None:
+    """The stored thresholds are all there were; the usual ones of an attack do not come back."""
+    report = {"name": "relearn", "rows": [], "reason": "too few rows"}
+    change = {"attacks": [report], "configuration": {"attacks": ["relearn"]}}
+    edited(place, tmp_path / "out", change)
+    found = rescore(tmp_path / "out")
+    assert found.metric("attack_relearn").after.reason == "too few rows"
+    assert found.metric("attack_relearn").verdict is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"configuration": {"kind": None}}, "configuration.kind: is none of text, pair, fact"),
+        ({"configuration": {"acceptance": None}}, "configuration.acceptance: is no mapping"),
+        ({"configuration": {"dtipe": "x"}}, "configuration: dtipe: unknown key. Did you mean"),
+        ({"configuration": {"answer_tokens": "few"}}, "answer_tokens: .*; found 'few'"),
+        ({"configuration": {"acceptance": {"utility": {"mini": 1}}}}, "mini: unknown key"),
+        ({"attacks": [{"rows": []}]}, "results.json: attacks: is damaged.* TypeError"),
+        ({"attacks": [{"name": "relearn"}]}, "attacks: is damaged.*'rows'"),
+        ({"tasks": [{"task": "mmlu"}]}, "tasks: is damaged.*'measure'"),
+        ({"provenance": {"seeds": ["a"]}}, "provenance.seeds: is no list of seeds"),
+    ],
+)
+def test_results_of_another_version_cannot_be_rescored_and_the_place_is_named(
+    place: Path, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    edited(place, tmp_path / "out", change)
+    with pytest.raises(InputError, match=words):
+        rescore(tmp_path / "out")
+
+
+def test_the_command_of_an_evaluation_stands_in_its_results_and_in_the_report(
+    place: Path, tmp_path: Path
+) -> None:
+    done = run(place, tmp_path / "out")
+    command = str(done.results.provenance["command"])
+    words = shlex.split(command)
+    assert words[:2] == ["forgetkit", "evaluate"]
+    assert f"{place.name}/after" in words  # the folders above it are this machine's
+    assert "--retain-model" not in words
+    flags = dict(zip(words[2::2], words[3::2], strict=True))
+    settings = [v for flag, v in zip(words[2::2], words[3::2], strict=True) if flag == "--set"]
+    assert resolve(EvaluateConfig, "evaluate", given(settings)) == CONFIG
+    assert flags["--forget-set"].endswith("/set")
+    page = report(tmp_path / "out", tmp_path / "report.html").read_text(encoding="utf-8")
+    assert escape(command, quote=False)[:60] in page
 
 
 def test_the_retain_model_is_the_control_and_its_absence_is_said(

@@ -217,13 +217,46 @@ def test_a_metric_of_ones_own_is_computed_and_rescored(
         ("class A(", "cannot be run"),
         ("import nothing_of_this_name", "cannot be run"),
         (PLUGIN.replace('"vowels"', '"leak_rate"'), "'leak_rate' is taken"),
+        (PLUGIN.replace('"vowels"', '"leak_rate_unseen"'), "'leak_rate_unseen' is taken"),
+        (PLUGIN.replace('"vowels"', '"silent"'), "'silent' is taken"),
+        (PLUGIN.replace('"vowels"', "7"), "name is no text; found 7"),
         (PLUGIN.replace('"lower"', '"down"'), "is none of lower, higher, none"),
+        (PLUGIN.replace('"forget", 3', '"forgot", 3'), "split is none of forget, .*'forgot'"),
+        (PLUGIN.replace("3", "'1a'", 1), "ours.py: Vowels: version is no whole number; found '1a'"),
+        (PLUGIN + "\nx = 1 / 0\n", r"ours.py:17: cannot be run; found ZeroDivisionError"),
+        (
+            PLUGIN.replace(
+                "def value(self, s", "def __init__(self, x): ...\n    def value(self, s", 1
+            ),
+            "Vowels: cannot be made; found TypeError",
+        ),
     ],
 )
-def test_a_plugin_that_cannot_be_used_says_why(
+def test_a_plugin_that_cannot_be_used_says_why_before_anything_is_measured(
     server: Server, forget_set: Path, tmp_path: Path, content: str, words: str
 ) -> None:
     plugin = tmp_path / "ours.py"
     plugin.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         run(server, forget_set, tmp_path / "out", plugin=plugin)
+    assert not server.asked
+
+
+def test_a_plugin_that_fails_on_a_row_names_its_line_and_the_measured_rows_stay(
+    server: Server, forget_set: Path, tmp_path: Path
+) -> None:
+    plugin, out = tmp_path / "ours.py", tmp_path / "out"
+    for value, words in (
+        ("{}[sample.completion]", "ours.py:8: vowels cannot be computed; found KeyError"),
+        ("'many'", "ours.py:6: vowels has a value that is no number; found str"),
+    ):
+        changed = PLUGIN.replace("sum(c in", f"{value}  # ")
+        plugin.write_text(changed, encoding="utf-8")
+        with pytest.raises(InputError, match=words) as caught:
+            run(server, forget_set, out, plugin=plugin)
+        assert tiny.PASSAGES[0][20:30] not in str(caught.value)
+    asked = len(server.asked)
+    plugin.write_text(PLUGIN.replace("sum(c in", "float('nan')  # "), encoding="utf-8")
+    vowels = run(server, forget_set, out, plugin=plugin).results.metric("vowels").after
+    assert (vowels.value, vowels.n, vowels.reason) == (None, 20, "20 values are no finite numbers")
+    assert len(server.asked) == asked

@@ -83,7 +83,10 @@ def evaluate(
     ] = None,
     rescore: Annotated[
         Path | None,
-        typer.Option("--rescore", help="Compute the metrics of this folder anew; no model."),
+        typer.Option(
+            "--rescore",
+            help="Compute the metrics of this folder anew; no model. Only --plugin goes with it.",
+        ),
     ] = None,
     settings: options.Settings = None,
     config: options.Config = None,
@@ -105,8 +108,21 @@ def evaluate(
             "--runs are adapters on --model, which is before", mend="Leave the others out."
         )
     if rescore is not None:
-        if model or forget_set or out:
-            raise UsageError("--rescore reads what was measured", mend="Leave the models out.")
+        _only_rescore(
+            model=model,
+            forget_set=forget_set,
+            out=out,
+            adapter=adapter,
+            before=before,
+            retain_model=retain_model,
+            attacks=attacks,
+            tasks=tasks,
+            endpoint=endpoint,
+            runs=runs,
+            set=settings,
+            config=config,
+            seed=seed,
+        )
         folder, results = rescore, compute_again(rescore, plugin)
     else:
         named = None if attacks is None else list(chosen_attacks(attacks))
@@ -157,3 +173,20 @@ def show_results(screen: Screen, command: str, folder: Path, results: Results) -
     )
     if results.verdict in ("fail", "marginal"):
         raise typer.Exit(NOT_ACCEPTED)
+
+
+def _only_rescore(**others: object) -> None:
+    """Refuse flags that change nothing of what is computed from the stored rows.
+
+    Raises:
+        UsageError: one was given.
+    """
+    given = [
+        f"--{name.replace('_', '-')}" for name, value in others.items() if value not in (None, [])
+    ]
+    if given:
+        raise UsageError(
+            "--rescore reads what was measured, with the settings and thresholds of then",
+            found=", ".join(given),
+            mend="Only --plugin goes with it; for the rest evaluate into another folder.",
+        )

@@ -7,7 +7,7 @@ evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to
 from forgetkit.evaluate.config import EvaluateConfig, Rule
 from forgetkit.evaluate.names import check_names
 from forgetkit.evaluate.pool import evaluate_seeds, pool
-from forgetkit.evaluate.record import rescore
+from forgetkit.evaluate.rescoring import rescore
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
 
 __all__ = [

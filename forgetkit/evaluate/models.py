@@ -39,6 +39,16 @@ class Models:
         """Return the model before, if any."""
         return self.before or (self.after if self.adapter else None)
 
+    def flags(self) -> dict[str, str | Path | None]:
+        """Return the flags of the command line that name these models."""
+        return {
+            "model": self.after,
+            "adapter": self.adapter,
+            "before": self.before,
+            "retain-model": self.retain_model,
+            "endpoint": self.endpoint,
+        }
+
     def named(self, identity: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """Return role to name and digest, as results show them."""
         after = self.after or self.endpoint or ""

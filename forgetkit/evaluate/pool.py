@@ -13,6 +13,7 @@ from typing import Any
 from forgetkit.errors import InputError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.record import command_of
 from forgetkit.evaluate.sample import BEFORE
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
 from forgetkit.files import claim_folder, read_json, sha256_file
@@ -84,6 +85,13 @@ def evaluate_seeds(
         )
         found.append(done.results)
     pooled = pool(found, numbers, config)
+    given: dict[str, str | Path | None] = {
+        "model": model,
+        "runs": runs,
+        "retain-model": retain_model,
+    }
+    command = command_of(given | {"forget-set": forget_set, "plugin": plugin}, config)
+    pooled = replace(pooled, provenance=dict(pooled.provenance) | {"command": command})
     pooled.save(out / "results.json")
     shutil.rmtree(out / SHARED, ignore_errors=True)
     return EvaluateResult(out, pooled, time.monotonic() - started)

@@ -1,26 +1,21 @@
-"""From metrics and rows to the content of `results.json`, and from the stored rows again."""
+"""From metrics and rows to the content of `results.json`."""
 
 from __future__ import annotations
 
+import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__
-from forgetkit.errors import InputError
-from forgetkit.evaluate.acceptance import accept
-from forgetkit.evaluate.attacks import AttackReport, attack_metrics
-from forgetkit.evaluate.config import USUAL_RULES, EvaluateConfig
-from forgetkit.evaluate.metrics import compute, is_leak
-from forgetkit.evaluate.plugin import custom, load_plugin
-from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample, read_samples
-from forgetkit.evaluate.served import explained
-from forgetkit.evaluate.tasks import task_metrics
-from forgetkit.files import sha256_file
+from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.metrics import is_leak
+from forgetkit.evaluate.models import shown
+from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
 from forgetkit.registry import entries
-from forgetkit.results import Metric, Results, load_results, overall
+from forgetkit.results import Metric, Results, overall
 
 _SHOWN = ("forget", "prompts", "holdout")
 
@@ -32,6 +27,7 @@ def record(
     identity: Mapping[str, Any],
     config: EvaluateConfig,
     models: Mapping[str, Mapping[str, str]],
+    command: str,
 ) -> Results:
     """Return the results: metrics, verdict, and all that is needed to read them."""
     in_force = config.rules(kind, has_before=BEFORE in models)
@@ -43,6 +39,7 @@ def record(
         configuration=config.model_dump() | {"acceptance": rules, "kind": kind},
         provenance={
             "version": __version__,
+            "command": command,
             "seed": config.seed,
             "forget_set_sha256": identity["forget_set_sha256"],
             "python": platform.python_version(),
@@ -54,46 +51,26 @@ def record(
     )
 
 
-def rescore(folder: Path, plugin: Path | None = None) -> Results:
-    """Compute every metric of an evaluation anew from its `samples.parquet`, without a model.
-
-    The settings and thresholds are those the evaluation was run with; the same code gives the
-    same bytes. `results.json` is replaced.
+def command_of(
+    given: Mapping[str, str | Path | None], config: EvaluateConfig, name: str = "evaluate"
+) -> str:
+    """Return the command line that evaluates so; folders are named without those above.
 
     Args:
-        folder: what `evaluate` wrote.
-        plugin: the file with metrics of one's own, when it was evaluated with one.
-
-    Raises:
-        InputError: the folder holds no evaluation of this version, or the plugin is not the one
-            it was evaluated with.
+        given: flag to value; None where it was not given.
+        config: settings; those that differ from the defaults are named.
+        name: `evaluate` or `attack`.
     """
-    before = load_results(folder / "results.json")
-    wanted = before.provenance.get("plugin_sha256")
-    if (sha256_file(plugin) if plugin else None) != wanted:
-        raise InputError(
-            "the plugin is not the one of this evaluation" if plugin else "needs its plugin",
-            where=str(folder),
-            mend="Give --plugin with the same file." if wanted else "Leave --plugin out.",
-        )
-    samples = read_samples(folder / "samples.parquet")
-    content = dict(before.configuration)
-    kind = content.pop("kind")
-    usual = dict.fromkeys(USUAL_RULES[kind])
-    config = EvaluateConfig(**content | {"acceptance": usual | content["acceptance"]})
-    metrics = compute(samples, kind, config)
-    reports = [AttackReport.of(content) for content in before.attacks]
-    metrics += attack_metrics(reports, config, metrics)
-    metrics += task_metrics(before.tasks)
-    metrics += custom(load_plugin(plugin) if plugin else [], samples, config, metrics)
-    if "endpoint" in before.provenance:
-        metrics = explained(metrics)
-    metrics = accept(metrics, config.rules(kind, has_before=BEFORE in before.models))
-    results = replace(
-        before, metrics=tuple(metrics), verdict=overall(metrics), pairs=pairs(samples)
-    )
-    results.save(folder / "results.json")
-    return results
+    attacks = config.attacks if name == "attack" else ()
+    words = ["forgetkit", name, *attacks]
+    for flag, value in given.items():
+        if value:
+            absolute = Path(value).is_absolute()
+            words += [f"--{flag}", shown(str(value)) if absolute else str(value)]
+    for key, value in config.model_dump(mode="json", exclude_defaults=True).items():
+        if key != "attacks" or not attacks:
+            words += ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]
+    return shlex.join([*words, "--out", "results"])
 
 
 def _notes(kind: str, models: Mapping[str, Any], config: EvaluateConfig) -> list[str]:

@@ -26,7 +26,7 @@ from forgetkit.evaluate.names import check_names
 from forgetkit.evaluate.opinions import add_fluency, add_labels, add_similarity
 from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.plugin import custom, load_plugin
-from forgetkit.evaluate.record import record
+from forgetkit.evaluate.record import command_of, record
 from forgetkit.evaluate.sample import (
     BEFORE,
     Sample,
@@ -128,11 +128,12 @@ def evaluate(
     identity = _identity(models, forget_set, config)
     if attacks_only:
         identity["splits"] = "forget"
+    measured = _digest_of_measured(identity)  # a plugin reads what was measured; it may be mended
     if plugin:
         identity["plugin_sha256"] = sha256_file(plugin)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
-    parts = Parts(out, _digest_of_measured(identity))
+    parts = Parts(out, measured)
     of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
     samples = _samples(models, read, config, progress, parts, of_before)
     tasks = measure_tasks(openers_of(models, config), config, progress, parts)
@@ -140,11 +141,17 @@ def evaluate(
     metrics = compute(samples, content.kind, config)
     metrics += attack_metrics(reports, config, metrics)
     metrics += task_metrics(tasks)
-    metrics += custom(own, samples, config, metrics)
     if endpoint:
         metrics = explained(metrics)
+    metrics += custom(own, samples, config, metrics)
     metrics = accept(metrics, config.rules(content.kind, has_before=models.target is not None))
-    results = record(metrics, samples, content.kind, identity, config, models.named(identity))
+    command = command_of(
+        models.flags() | {"forget-set": forget_set, "plugin": plugin},
+        config,
+        "attack" if attacks_only else "evaluate",
+    )
+    named = models.named(identity)
+    results = record(metrics, samples, content.kind, identity, config, named, command)
     notes = ["Only the forget split and the attacks were measured."] if attacks_only else []
     results = replace(
         results,

@@ -21,6 +21,7 @@ from forgetkit.recipes import load_recipe, run_recipe
 from forgetkit.recipes.data import files_of
 from forgetkit.recipes.recipe import Source, arm
 from forgetkit.recipes.table import cell
+from forgetkit.registry import entries
 from forgetkit.results import Estimate
 from forgetkit_cli.main import app
 from forgetkit_cli.screen import Output
@@ -232,6 +233,10 @@ def test_every_recipe_of_the_repository_is_whole(path: Path) -> None:
     assert any(s.hub for role in recipe.size("full").data for s in role[1])
     assert {"ga", "yao", "npo", "finetune"} <= set(small.methods)
     assert arm(small, "ga", seed=3).seed == 3
+    if path.stem == "tofu":
+        for size in recipe.sizes.values():
+            methods = {arm(size, row).method for row in size.methods}
+            assert methods == {e.name for e in entries("methods")} - {"yao2023"}
     assert set(recipe.published) <= {"original", "retain_model", *small.methods}
 
 
@@ -240,6 +245,7 @@ def test_every_recipe_of_the_repository_is_whole(path: Path) -> None:
     [
         ({"methods": {"nppo": {}}}, UsageError, "Did you mean 'npo'"),
         ({"methods": {"npo": {"stepz": 3}}}, InputError, "Did you mean 'steps'"),
+        ({"methods": {"dpo": {"mismatch": "odd"}}}, InputError, "dpo: mismatch: .*'odd'"),
         ({"data": {"forget": "absent.jsonl"}}, InputError, "absent.jsonl"),
         ({"data": {"forget": {"split": "train"}}}, InputError, "name a path or a data set"),
     ],
@@ -303,6 +309,35 @@ def test_a_run_without_out_goes_to_runs_by_the_name_of_the_recipe(
     done = CliRunner().invoke(app, ["run", str(recipe), "--json"])
     shown = Output.model_validate_json(done.stdout)
     assert shown.outputs["table.md"] == "runs/recipe/table.md"
+
+
+def test_a_method_with_other_answers_has_a_set_of_its_own_and_the_same_evaluation(
+    recipe: Path, finished: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(recipe.read_text())
+    methods = content["sizes"]["small"]["methods"]
+    content["sizes"]["small"]["methods"] = methods | {"idk": {"mismatch": "refusal"}}
+    path = recipe.with_name("answers.yaml")
+    path.write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    before = sha256_tree(out)
+    done = run_recipe(path, out, methods=["ga", "idk"])
+    assert [row.name for row in done.rows] == ["original", "ga", "idk"]
+    after = sha256_tree(out)
+    assert {n: d for n, d in after.items() if "table" not in n and n in before} == {
+        n: d for n, d in before.items() if "table" not in n
+    }
+    usual, other = (read_forget_set(out / name) for name in ("forget_set", "forget_set-refusal"))
+    assert {e.variant for e in other.splits["mismatch"]} == {"refusal"}
+    assert usual.splits["forget"] == other.splits["forget"]
+    digests = [
+        json.loads((out / "seed-0" / name / "evaluation/results.json").read_text())["provenance"][
+            "forget_set_sha256"
+        ]
+        for name in ("ga", "idk")
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_a_cell_shows_mean_deviation_and_the_published_number() -> None:

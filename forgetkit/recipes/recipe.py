@@ -17,6 +17,8 @@ from forgetkit.recipes.columns import check_columns
 from forgetkit.registry import lookup
 from forgetkit.unlearn import TeachConfig, UnlearnConfig
 
+MISMATCH = "mismatch"
+
 
 class Source(Config):
     """Some rows: a local path, or a data set of the hub."""
@@ -82,7 +84,9 @@ class Size(Config):
         default_factory=dict, description="Settings of `unlearn` that all methods share."
     )
     methods: dict[str, dict[str, Any]] = Field(
-        min_length=1, description="Rows of the table: a name, and settings of `unlearn`."
+        min_length=1,
+        description="Rows of the table: a name, and settings of `unlearn`; `mismatch`, of `build`, "
+        "gives the row a set with other answers to the same forget examples.",
     )
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
@@ -130,7 +134,9 @@ def load_recipe(path: Path) -> Recipe:
     sizes = {}
     for name, size in recipe.sizes.items():
         for row in size.methods:
-            arm(size, row, where=f"{path}: sizes.{name}.methods.{row}")
+            where = f"{path}: sizes.{name}.methods.{row}"
+            arm(size, row, where=where)
+            set_of(size, row, where=where)
         sizes[name] = size.model_copy(update={"data": _placed(size.data, path)})
     return recipe.model_copy(update={"sizes": sizes})
 
@@ -142,10 +148,21 @@ def arm(size: Size, row: str, where: str = "methods", seed: int = 0) -> UnlearnC
         InputError: an unknown key or a value out of range.
         UsageError: the method is unknown.
     """
-    values = {"method": row} | size.unlearn | size.methods[row] | {"seed": seed}
+    own = {name: value for name, value in size.methods[row].items() if name != MISMATCH}
+    values = {"method": row} | size.unlearn | own | {"seed": seed}
     config = parse(UnlearnConfig, values, where=where)
     lookup("methods", config.method)
     return config
+
+
+def set_of(size: Size, row: str, where: str = "methods") -> BuildConfig:
+    """Return the settings of the forget set that a method reads.
+
+    Raises:
+        InputError: an unknown kind of mismatch.
+    """
+    own = {name: value for name, value in size.methods[row].items() if name == MISMATCH}
+    return parse(BuildConfig, size.build.model_dump() | own, where=where)
 
 
 def _placed(data: Data, recipe: Path) -> Data:

@@ -20,7 +20,7 @@ from forgetkit.forget_set import read_forget_set
 from forgetkit.progress import Progress, Silent
 from forgetkit.recipes.columns import check_columns
 from forgetkit.recipes.data import files_of
-from forgetkit.recipes.recipe import Recipe, Size, arm, load_recipe
+from forgetkit.recipes.recipe import Recipe, Size, arm, load_recipe, set_of
 from forgetkit.recipes.table import ORIGINAL, RETAIN, Row, content, markdown
 from forgetkit.results import ABSENT, Estimate, Metric, Results
 from forgetkit.unlearn import teach, unlearn
@@ -57,6 +57,7 @@ class _Setting:
     target: str
     retain_model: str | None
     forget_set: Path
+    other_sets: Mapping[str, Path]
 
 
 def run_recipe(
@@ -93,7 +94,7 @@ def run_recipe(
         chosen = chosen.model_copy(update={"model": model})
     names = chosen.rows(methods)
     with locked(out):
-        setting, warnings = _prepare(plan, chosen, out, progress)
+        setting, warnings = _prepare(plan, chosen, names, out, progress)
         numbers = range(seed, seed + seeds)
         found = {name: [_one(setting, name, n, progress) for n in numbers] for name in names}
         rows = _rows(plan, found)
@@ -104,8 +105,10 @@ def run_recipe(
     return RecipeResult(out, table, rows, time.monotonic() - started, warnings)
 
 
-def _prepare(plan: Recipe, size: Size, out: Path, progress: Progress) -> tuple[_Setting, list[str]]:
-    """Gather the data, teach the models and build the forget set."""
+def _prepare(
+    plan: Recipe, size: Size, names: Sequence[str], out: Path, progress: Progress
+) -> tuple[_Setting, list[str]]:
+    """Gather the data, teach the models and build the forget set, once more for other answers."""
 
     def files(role: str) -> list[Path]:
         return files_of(getattr(size.data, role), out / "data", progress)
@@ -140,18 +143,27 @@ def _prepare(plan: Recipe, size: Size, out: Path, progress: Progress) -> tuple[_
         plan.columns, size.evaluate.attacks, read_forget_set(built.folder), where=plan.title
     )
     retain_model = taught("teach_retain", "retain_model")
-    return _Setting(size, out, target, retain_model, built.folder), list(built.warnings)
+    others: dict[str, Path] = {}
+    for config in (set_of(size, name) for name in names):
+        if config.mismatch != size.build.mismatch and config.mismatch not in others:
+            folder = out / f"forget_set-{config.mismatch}"
+            others[config.mismatch] = build(inputs, folder, config=config, progress=progress).folder
+    setting = _Setting(size, out, target, retain_model, built.folder, others)
+    return setting, list(built.warnings)
 
 
 def _one(
     setting: _Setting, name: str, seed: int, progress: Progress
 ) -> tuple[Results, Mapping[str, Any]]:
-    """Unlearn with one method and seed, and evaluate; return results and `run.json`."""
+    """Unlearn with one method and seed, and evaluate; return results and `run.json`.
+
+    Every method is evaluated on the same set: only the answers that it trains on are its own.
+    """
     folder = setting.out / f"seed-{seed}" / name
     config = arm(setting.size, name, seed=seed)
     done = unlearn(
         setting.target,
-        setting.forget_set,
+        setting.other_sets.get(set_of(setting.size, name).mismatch, setting.forget_set),
         folder / "unlearned",
         config=config,
         progress=progress,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,8 +38,8 @@ Seconds = float
 METRICS: dict[str, Callable[[Sample], float | None]] = {
     "extraction strength": lambda s: extraction_strength(s.argmax_hit),
     "exact memorisation": lambda s: exact_memorization(s.argmax_hit),
-    "probability": lambda s: None if s.nll is None else 2.718281828459045**-s.nll,
-    "perplexity": lambda s: s.nll,
+    "probability": lambda s: None if s.nll is None else math.exp(-s.nll),
+    "perplexity": lambda s: None if s.nll is None else math.exp(s.nll),
     "membership, loss": membership.loss_score,
     "membership, zlib": membership.zlib_score,
     "membership, min-k": membership.min_k_score,

@@ -326,6 +326,30 @@ def test_a_missing_number_fails() -> None:
     assert "missing" in judged(Rule(control_plus=0.5), 0.0, control=None).threshold
 
 
+def test_what_a_set_cannot_have_is_not_judged_by_default_and_fails_when_named() -> None:
+    for kind, name in (("text", "membership_closeness"), ("fact", "forget_quality")):
+        missing = Metric(name, "forget", "higher", after=Estimate(None, reason="too few"))
+        usual = {name: EvaluateConfig().rules(kind)[name]}
+        assert accept([missing], usual) == [missing]
+        assert accept([missing], {name: Rule(min=0.1)})[0].verdict == "fail"
+        low = Metric(name, "forget", "higher", after=Estimate(0.01))
+        assert accept([low], usual)[0].verdict == "fail"
+
+
+def test_each_kind_is_judged_by_what_it_can_show() -> None:
+    kinds = {kind: set(EvaluateConfig().rules(kind)) for kind in ("text", "pair", "fact")}
+    memory = {"extraction_strength", "exact_memorization", "membership_closeness", "forget_quality"}
+    assert memory | {"fluency"} <= kinds["text"] & kinds["fact"]
+    assert not (memory | {"fluency"}) & kinds["pair"]
+    assert all({"utility", "diversity", "empty_rate"} <= names for names in kinds.values())
+
+
+@pytest.mark.parametrize("kind", ["text", "pair", "fact"])
+def test_every_default_threshold_is_of_a_metric_that_its_kind_has(kind: str) -> None:
+    samples = rows("after", "forget", 1, [True])
+    accept(compute(samples, kind, CONFIG), CONFIG.rules(kind))
+
+
 def test_a_rule_for_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"'leak_rat'\. Did you mean 'leak_rate'"):
         accept([Metric("leak_rate", "forget", "lower")], {"leak_rat": Rule(max=0.1)})

@@ -16,7 +16,8 @@ Limit = tuple[float, str]
 def accept(metrics: Sequence[Metric], rules: Mapping[str, Rule]) -> list[Metric]:
     """Return the metrics with threshold and verdict where a rule names them.
 
-    A metric that could not be computed, or whose limit could not, fails.
+    A metric that could not be computed, or whose limit could not, fails; with `where_measured` the
+    former is not judged.
 
     Raises:
         InputError: a rule names a metric that this kind of set does not have.
@@ -31,6 +32,8 @@ def accept(metrics: Sequence[Metric], rules: Mapping[str, Rule]) -> list[Metric]
 
 
 def _judge(metric: Metric, rule: Rule) -> Metric:
+    if rule.where_measured and metric.after.value is None:
+        return metric
     most = [(rule.max, "fixed")] if rule.max is not None else []
     least = [(rule.min, "fixed")] if rule.min is not None else []
     relative = least if metric.better == "higher" else most

@@ -13,10 +13,12 @@ import forgetkit.evaluate.membership as by_loss
 import forgetkit.evaluate.truth as by_truth
 import forgetkit.evaluate.words as by_words
 from forgetkit.evaluate import EvaluateConfig
+from forgetkit.evaluate.benchmarks import with_mmlu
 from forgetkit.evaluate.metrics import compute
 from forgetkit.evaluate.sample import Sample, add_rouge
+from forgetkit.evaluate.tasks import task_metrics
 from forgetkit.registry import entries
-from forgetkit.results import Metric
+from forgetkit.results import Metric, mean
 
 CONFIG = EvaluateConfig(bootstrap=100)
 SAID = "one two three four"
@@ -219,6 +221,43 @@ def test_muse_and_semeval_are_means_of_rouge() -> None:
     assert found["semeval_aggregate"].after.value == pytest.approx(2 / (1 / 0.5 + 1))
     assert found["semeval_score"].after.value is None
     assert computed(samples, "pair")["muse_knowledge"].after.value == pytest.approx(0.5)
+
+
+def test_semevals_score_is_the_mean_of_three_where_mmlu_was_run() -> None:
+    """Aggregate 2/3, membership 1 (the same losses), MMLU .3: .656."""
+    samples = [row("after", "forget", n, 1.0, said="one two x y") for n in range(2)]
+    samples += [row("after", "holdout", n, 1.0) for n in range(2)]
+    samples += [row("after", "retain", n, 1.0) for n in range(2)]
+    alone = list(computed(samples, least=2).values())
+    assert (
+        "--tasks mmlu"
+        in next(m for m in with_mmlu(alone) if m.name == "semeval_score").after.reason
+    )
+    task = {"task": "mmlu", "measure": "acc", "better": "higher", "role": "after"}
+    run = task_metrics([task | {"value": 0.3, "error": 0.01, "n": 100}])
+    found = {m.name: m for m in with_mmlu(alone + run)}["semeval_score"]
+    assert found.after.value == pytest.approx((2 / 3 + 1 + 0.3) / 3)
+    assert found.before.value is None
+    few = list(computed(samples).values())
+    assert "a side" in {m.name: m for m in with_mmlu(few + run)}["semeval_score"].after.reason
+
+
+def test_means_of_several_groups_have_a_seeded_interval() -> None:
+    samples = questions("after", 1.0, 2.0)
+    for place, sample in enumerate(samples):
+        sample.completion = "one two x y" if place // 4 % 2 else SAID
+    found = computed(samples)
+    for name in ("model_utility", "semeval_aggregate"):
+        one = found[name].after
+        assert (one.low or 1.0) < (one.value or 0.0) < (one.high or 0.0) < 1.0
+        assert one == computed(samples)[name].after
+
+
+def test_perplexity_draws_as_often_as_it_is_told() -> None:
+    samples = [row("after", "forget", n, n / 10) for n in range(9)]
+    expected = mean([n / 10 for n in range(9)], CONFIG.seed, CONFIG.bootstrap)
+    found = computed(samples)["perplexity"].after
+    assert found.low == pytest.approx(math.exp(expected.low or 0.0))
 
 
 def test_the_paired_test_sees_a_loss_that_rose_on_every_row() -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL, Sample
 from forgetkit.results import ABSENT, Better, Estimate, Metric, mean, rate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Picks = Sequence[npt.NDArray[np.int64]]
 
 Rows = Sequence[Sample]
 Value = Callable[[Sample], float | None]
@@ -49,6 +56,28 @@ class Groups:
         """Return the mean over the rows that have a value."""
         values = [v for s in rows if (v := value(s)) is not None]
         return mean(values, self.config.seed, self.config.bootstrap)
+
+    def resampled(
+        self, purpose: str, counts: Sequence[int], statistic: Callable[[Picks], float]
+    ) -> tuple[float, float]:
+        """Return the bootstrap interval (percentile, 95 %) of a number of several groups of rows.
+
+        Args:
+            purpose: what the random numbers are for.
+            counts: rows of each group; each is drawn anew by itself.
+            statistic: the number, given the places drawn from each group.
+        """
+        import numpy as np
+
+        from forgetkit.seeds import generator
+
+        rng = generator(self.config.seed, purpose)
+        values = [
+            statistic([rng.integers(0, count, count) for count in counts])
+            for _ in range(self.config.bootstrap)
+        ]
+        low, high = np.quantile(values, [0.025, 0.975])
+        return float(low), float(high)
 
     def metric(self, name: str, split: str, better: Better, measure: Measure) -> Metric:
         """Return a metric measured before, after and on the control."""

@@ -16,7 +16,7 @@ from forgetkit.evaluate.truth import truth
 from forgetkit.evaluate.utility import utility
 from forgetkit.evaluate.words import pieces
 from forgetkit.known_metrics import METRICS
-from forgetkit.results import Better, Estimate, Metric, mean, rate
+from forgetkit.results import Better, Estimate, Metric, rate
 
 
 def compute(samples: Sequence[Sample], kind: str, config: EvaluateConfig) -> list[Metric]:
@@ -63,7 +63,7 @@ def _likelihood(groups: Groups) -> list[Metric]:
                 found.append(groups.metric(name + suffix, split, "lower", measure))
 
     def perplexity(rows: Rows) -> Estimate:
-        return exponential(mean([s.nll for s in rows if s.nll is not None], groups.config.seed))
+        return exponential(groups.mean(rows, lambda s: s.nll))
 
     found.append(groups.metric("perplexity", "forget", "none", perplexity))
     return found

@@ -10,6 +10,7 @@ from forgetkit.config import parse
 from forgetkit.errors import InputError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.attacks import AttackReport, attack_metrics
+from forgetkit.evaluate.benchmarks import with_mmlu
 from forgetkit.evaluate.config import (
     ATTACK_RULES,
     PAIR_ATTACK_RULES,
@@ -77,7 +78,7 @@ def _one(before: Results, folder: Path, plugin: Path | None) -> Results:
     samples = read_samples(folder / "samples.parquet")
     kind, config = _settings(before, place)
     metrics = compute(samples, kind, config)
-    metrics += _of_attacks_and_tasks(before, config, metrics, place)
+    metrics = with_mmlu(metrics + _of_attacks_and_tasks(before, config, metrics, place))
     if "endpoint" in before.provenance:
         metrics = explained(metrics)
     metrics += custom(load_plugin(plugin) if plugin else [], samples, config, metrics)

@@ -18,6 +18,7 @@ from forgetkit.evaluate.attacks import (
     attack_metrics,
     check_attacks,
 )
+from forgetkit.evaluate.benchmarks import with_mmlu
 from forgetkit.evaluate.config import EvaluateConfig
 from forgetkit.evaluate.measure import Judge, Opener, forget_alone, measure
 from forgetkit.evaluate.metrics import compute
@@ -140,7 +141,7 @@ def evaluate(
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
     metrics += attack_metrics(reports, config, metrics)
-    metrics += task_metrics(tasks)
+    metrics = with_mmlu(metrics + task_metrics(tasks))
     if endpoint:
         metrics = explained(metrics)
     metrics += custom(own, samples, config, metrics)

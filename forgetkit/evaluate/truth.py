@@ -9,10 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.groups import Groups
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL, Sample
 from forgetkit.results import Estimate, Metric, mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from forgetkit.evaluate.groups import Picks
 
 NO_OTHERS = "the set has no other answers (probe others) for these prompts"
 UTILITY_GROUPS = ("retain", "real_authors", "world_facts")
@@ -96,14 +103,21 @@ def _quality(ratios: Sequence[float], yardstick: Sequence[float], groups: Groups
 def _model_utility(groups: Groups, role: str) -> Estimate:
     """Return the harmonic mean of probability, ROUGE-L recall and truth ratio of three groups."""
     rows = known(groups, role, "retain")
-    parts: list[float] = []
+    parts: list[npt.NDArray[np.float64]] = []
     for name in UTILITY_GROUPS:
         chosen = [k for k in rows if _group(k.sample) == name and k.sample.rouge_recall is not None]
         if not chosen:
             why = f"no {name} rows with other answers and continuations"
             return Estimate(None, reason=why if rows else NO_OTHERS)
-        parts += _three(chosen, with_choice=name != "retain")
-    return Estimate(harmonic(parts), len(rows))
+        parts.append(_three(chosen, with_choice=name != "retain"))
+
+    def utility(picks: Picks) -> float:
+        drawn = zip(parts, picks, strict=True)
+        return harmonic([float(v) for part, places in drawn for v in part[places].mean(axis=0)])
+
+    value = harmonic([float(v) for part in parts for v in part.mean(axis=0)])
+    interval = groups.resampled("model utility", [len(part) for part in parts], utility)
+    return Estimate(value, len(rows), *interval)
 
 
 def _group(sample: Sample) -> str:
@@ -111,11 +125,14 @@ def _group(sample: Sample) -> str:
     return next((name for name in named if name in UTILITY_GROUPS), "retain")
 
 
-def _three(rows: Sequence[Known], *, with_choice: bool) -> list[float]:
+def _three(rows: Sequence[Known], *, with_choice: bool) -> npt.NDArray[np.float64]:
+    """Return probability, recall and truth of each row, shape (rows, 3)."""
+    import numpy as np
+
     probability = [_choice(k) if with_choice else math.exp(-(k.sample.nll or 0.0)) for k in rows]
     recall = [k.sample.rouge_recall or 0.0 for k in rows]
     honest = [max(0.0, 1 - k.ratio) for k in rows]
-    return [sum(values) / len(values) for values in (probability, recall, honest)]
+    return np.column_stack([probability, recall, honest])
 
 
 def _choice(row: Known) -> float:

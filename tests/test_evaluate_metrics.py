@@ -110,8 +110,19 @@ def test_privacy_leakage_is_relative_to_the_retain_model() -> None:
     found = computed(samples, least=2)["privacy_leakage"]
     assert found.after.value == pytest.approx(-50.0)
     assert found.control.value == 0.0
+    assert (found.control.low, found.control.high) == (None, None)
     alone = computed(sides("after", [1.0, 3.0], [2.0, 4.0]), least=2)["privacy_leakage"]
     assert (alone.after.value, alone.after.reason) == (None, "no retain model was given")
+
+
+def test_the_interval_of_privacy_leakage_draws_the_same_rows_for_both_models() -> None:
+    forget, holdout = [n % 17 / 10 for n in range(40)], [n % 13 / 8 for n in range(40)]
+    same = sides("after", forget, holdout) + sides("retain_model", forget, holdout)
+    found = computed(same, least=2)["privacy_leakage"].after
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    known = sides("after", [x / 3 for x in forget], holdout) + same[80:]
+    found = computed(known, least=2)["privacy_leakage"].after
+    assert -100 < (found.low or 0.0) < (found.value or 0.0) < (found.high or 0.0) < 0
 
 
 def test_the_share_found_at_one_per_cent_counts_what_is_above_the_others() -> None:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forgetkit.evaluate.groups import Groups, Rows, Value
 from forgetkit.evaluate.sample import AFTER, BEFORE, RETAIN_MODEL, Sample
 from forgetkit.results import Estimate, Metric
+
+if TYPE_CHECKING:
+    from forgetkit.evaluate.groups import Picks
 
 SHARE = 0.4
 """Share of the least likely tokens that min-k and min-k++ look at (Shi 2023: 20 to 40 %)."""
@@ -79,7 +83,8 @@ def membership(groups: Groups) -> list[Metric]:
     ]
 
     def leakage(role: str) -> Estimate:
-        return _leakage(areas[role]["membership_min_k"], areas[RETAIN_MODEL]["membership_min_k"])
+        found, retain = (areas[r]["membership_min_k"] for r in (role, RETAIN_MODEL))
+        return _leakage(groups, role, found, retain)
 
     return [
         *found,
@@ -124,13 +129,18 @@ def area(members: Sequence[float], others: Sequence[float]) -> Estimate:
     >>> area([3.0, 2.0], [1.0, 2.0]).value
     0.875
     """
+    first, second = len(members), len(others)
+    value = _area_under(members, others)
+    low, high = newcombe(value, first, second)
+    return Estimate(value, min(first, second), low, high)
+
+
+def _area_under(members: Sequence[float], others: Sequence[float]) -> float:
     from scipy.stats import rankdata
 
     first, second = len(members), len(others)
     ranks = rankdata([*members, *others])
-    value = float((ranks[:first].sum() - first * (first + 1) / 2) / (first * second))
-    low, high = newcombe(value, first, second)
-    return Estimate(value, min(first, second), low, high)
+    return float((ranks[:first].sum() - first * (first + 1) / 2) / (first * second))
 
 
 def newcombe(value: float, first: int, second: int) -> tuple[float, float]:
@@ -188,15 +198,34 @@ def _share_found(groups: Groups, role: str) -> Estimate:
     return Estimate(share, len(members), *wilson(share * len(members), len(members)))
 
 
-def _leakage(found: Estimate, retain: Estimate) -> Estimate:
+def _leakage(groups: Groups, role: str, found: Estimate, retain: Estimate) -> Estimate:
     """Return MUSE's privacy leakage in per cent (Shi et al. 2024, arXiv:2407.06460).
 
     (A - A of the retain model) / A of the retain model, A the chance that holdout has the higher
-    min-k probability; below 0: not forgotten enough, above 0: forgotten too visibly.
+    min-k probability; below 0: not forgotten enough, above 0: forgotten too visibly. The interval
+    draws the same rows for both models; of the retain model, which is 0 by definition, it is left
+    out.
     """
     if retain.value is None or found.value is None:
         return Estimate(None, found.n, reason=retain.reason or found.reason)
     usual = 1 - retain.value
     if usual == 0:
         return Estimate(None, found.n, reason="the retain model ranks all forget rows first")
-    return Estimate(100 * ((1 - found.value) - usual) / usual, found.n)
+    value = 100 * ((1 - found.value) - usual) / usual
+    own, others = (
+        [_values(groups, r, split, min_k_score) for split in ("forget", "holdout")]
+        for r in (role, RETAIN_MODEL)
+    )
+    counts = [len(column) for column in own]
+    if role == RETAIN_MODEL or counts != [len(column) for column in others]:
+        return Estimate(value, found.n)
+
+    def leakage(picks: Picks) -> float:
+        after, retained = (
+            1
+            - _area_under(*([column[i] for i in p] for column, p in zip(side, picks, strict=True)))
+            for side in (own, others)
+        )
+        return 100 * (after - retained) / max(retained, 1e-9)
+
+    return Estimate(value, found.n, *groups.resampled("privacy leakage", counts, leakage))

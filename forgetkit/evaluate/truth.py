@@ -147,6 +147,4 @@ def harmonic(values: Sequence[float]) -> float:
     >>> harmonic([1.0, 0.5])
     0.6666666666666666
     """
-    from scipy.stats import hmean
-
-    return float(hmean(values)) if min(values) > 0 else 0.0
+    return len(values) / sum(1 / value for value in values) if min(values) > 0 else 0.0

@@ -191,6 +191,7 @@ METRICS: tuple[Entry, ...] = (
         "Share of different words in a continuation.",
         "`a b a b`: .5",
         _YAO,
+        version=2,
     ),
     _metric(
         "empty_rate",

@@ -187,6 +187,11 @@ def test_a_text_of_any_script_that_is_repeated_is_a_leak(text: str) -> None:
     assert (other.rouge or 0.0) < 0.3
 
 
+def test_diversity_counts_the_letters_of_a_script_without_spaces() -> None:
+    samples = rows("after", "forget", 2, [True], "哈哈哈哈哈")
+    assert metric(samples, "diversity").after.value == pytest.approx(0.2)
+
+
 def test_a_script_without_spaces_is_cut_by_its_letters() -> None:
     sample = recited("机器学习是人工智能" * 20, "机器学习是人工智", 24)
     assert sample.answer_words == 8

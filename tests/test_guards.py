@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ import torch
 from test_unlearn import forget_set, settings
 
 from forgetkit.errors import InputError
+from forgetkit.forget_set import ForgetSet, read_forget_set, write_forget_set
 from forgetkit.lm.adapter import add_lora
 from forgetkit.lm.encode import encode
 from forgetkit.lm.step import Step
 from forgetkit.lm.train import TrainSettings, train
-from forgetkit.unlearn import unlearn
+from forgetkit.unlearn import UnlearnConfig, unlearn
 from forgetkit.unlearn.watch import Watch
 
 
@@ -120,9 +122,78 @@ def test_the_history_shows_the_dual_variable(
     name: str,
     weight: str,
 ) -> None:
-    asked = settings(method=method, retain_weight=weight, utility_floor=0.99, watch_every=0)
+    given = settings(method=method, retain_weight=weight, watch_every=0).model_dump()
+    del given["utility_floor"]
+    asked = UnlearnConfig.model_validate(given)
     history = unlearn(model, data, tmp_path / "out", config=asked).run["history"]
     values = [row[name] for row in history if row["losses"]]
     assert len(values) == 6
     assert all(value >= 0 for value in values)
     assert len(set(values)) > 1
+
+
+def test_a_rate_too_low_to_forget_says_to_raise_it(model: str, data: Path, tmp_path: Path) -> None:
+    config = settings(method="ga", learning_rate=1e-6)
+    with pytest.raises(InputError, match=r"nothing was forgotten in 6 steps.*Raise --learning"):
+        unlearn(model, data, tmp_path / "out", config=config)
+
+
+BROKEN = {"method": "ga", "learning_rate": 0.1, "steps": 6, "batch_size": 4, "dtype": "float32"}
+
+
+def test_last_weights_below_the_default_floor_are_a_warning(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    config = UnlearnConfig.model_validate(BROKEN | {"watch_every": 0})
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    looks = [row for row in run["history"] if "utility" in row]
+    assert [row["step"] for row in looks] == [0, 6]
+    assert looks[0]["extraction_strength"] == 1.0
+    (warning,) = run["warnings"]
+    assert "of utility, and the floor is 0.95 where another is not given" in warning
+
+
+def test_last_weights_below_a_floor_that_was_given_are_refused(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    given = {"watch_every": 0, "utility_floor": 0.95, "retain_weight": "fixed"}
+    config = UnlearnConfig.model_validate(BROKEN | given)
+    with pytest.raises(InputError, match=r"the last weights keep .* floor is 0.95.*Lower --learn"):
+        unlearn(model, data, tmp_path / "out", config=config)
+    assert not (tmp_path / "out" / "adapter").exists()
+
+
+def test_last_weights_that_forgot_nothing_are_a_warning(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    config = settings(learning_rate=1e-6, watch_every=0)
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    assert run["warnings"] == ["nothing was forgotten: raise the learning rate or the steps"]
+
+
+def pairs(folder: Path) -> Path:
+    """Write the forget set as prompts and answers."""
+    made = read_forget_set(forget_set(folder / "text"))
+    splits = {
+        name: [replace(e, kind="pair", template="plain") for e in rows]
+        for name, rows in made.splits.items()
+    }
+    write_forget_set(folder / "pairs", ForgetSet(splits, made.probes), "# A set\n")
+    return folder / "pairs"
+
+
+@pytest.mark.parametrize("every", [0, 3])
+@pytest.mark.parametrize("kind", ["text", "pair"])
+def test_a_set_that_the_model_does_not_know_is_refused_before_training(
+    data: Path, tmp_path: Path, kind: str, every: int
+) -> None:
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    chosen = pairs(tmp_path) if kind == "pair" else data
+    words = "knows none of the forget answers" if kind == "pair" else "no better on forget than"
+    with pytest.raises(InputError, match=f"nothing to unlearn: the model .*{words}"):
+        unlearn(name, chosen, tmp_path / "out", config=settings(watch_every=every))
+
+
+def test_pairs_that_the_model_knows_are_unlearned(model: str, tmp_path: Path) -> None:
+    run = unlearn(model, pairs(tmp_path), tmp_path / "out", config=settings()).run
+    assert run["best_step"] > 0

@@ -11,10 +11,11 @@ import tiny
 from forgetkit.config import parse, resolve
 from forgetkit.errors import AcceptanceError, InputError, UsageError
 from forgetkit.files import sha256_file, sha256_tree
-from forgetkit.forget_set import Example, ForgetSet, write_forget_set
+from forgetkit.forget_set import Example, ForgetSet, read_forget_set, write_forget_set
 from forgetkit.lm.adapter import load_adapter
 from forgetkit.lm.load import LanguageModel, load_model
 from forgetkit.lm.score import extraction_strength, score
+from forgetkit.lm.train import Outcome
 from forgetkit.registry import entries
 from forgetkit.unlearn import (
     TeachConfig,
@@ -26,6 +27,7 @@ from forgetkit.unlearn import (
     unlearn_seeds,
 )
 from forgetkit.unlearn.assembly import check_method, objective
+from forgetkit.unlearn.delivery import commit_of, record, vllm_takes
 from forgetkit.unlearn.dual import UtilityKept
 from forgetkit.unlearn.ranges import RANGES
 
@@ -257,22 +259,63 @@ def test_full_fine_tuning_writes_a_model_that_forgot(
     config = settings(peft="none", steps=12, learning_rate=1e-3, watch_every=6)
     found = unlearn(model, data, tmp_path / "out", config=config)
     assert not found.adapter.exists()
+    card = (tmp_path / "out/model/README.md").read_text("utf-8")
+    assert "| adapter | none: the model's own weights were trained |" in card
     assert strength(load_model(str(found.model), dtype="float32")) < 0.6
     assert strength(load_model(model, dtype="float32")) == 1.0
 
 
+def with_mismatch(folder: Path, answers: Sequence[str]) -> Path:
+    """Write the forget set with these mismatched answers to every forget prompt."""
+    made = read_forget_set(forget_set(folder / "plain"))
+    mismatch = [
+        tiny.text(f.prompt, answer, variant="ordinary", pair_of=f.example_id)
+        for f in made.splits["forget"]
+        for answer in answers
+    ]
+    splits = {**made.splits, "mismatch": mismatch}
+    write_forget_set(folder / "set", ForgetSet(splits, made.probes), "# A set\n")
+    return folder / "set"
+
+
+FIVE = [f" {word} came home in the rain." for word in ("Anna", "Bela", "Cora", "Dora", "Enno")]
+
+
 def test_the_papers_preset_is_full_fine_tuning_and_flags_still_win(
-    model: str, data: Path, tmp_path: Path
+    model: str, tmp_path: Path
 ) -> None:
+    data = with_mismatch(tmp_path, FIVE)
     config = UnlearnConfig(method="yao2023", steps=2, utility_floor=0.0, watch_every=0)
     run = unlearn(model, data, tmp_path / "out", config=config).run
     asked = run["configuration"]
     assert (asked["peft"], asked["learning_rate"], asked["batch_size"]) == ("none", 2e-6, 2)
     assert (asked["mismatch_answers"], asked["steps"]) == (5, 2)
     assert run["method"] == "yao2023"
-    assert [set(row["losses"]) for row in run["history"]] == [
+    assert not any("mismatched" in warning for warning in run["warnings"])
+    assert [set(row["losses"]) for row in run["history"] if row["losses"]] == [
         {"forget", "mismatch", "retain_kl"}
     ] * 2
+
+
+def test_a_preset_reads_as_many_different_answers_as_there_are_and_says_so(
+    model: str, tmp_path: Path
+) -> None:
+    """An answer that stands there twice is one."""
+    data = with_mismatch(tmp_path, [*FIVE[:2], FIVE[0]])
+    config = UnlearnConfig(method="yao2023", steps=2, utility_floor=0.0, watch_every=0)
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    assert run["configuration"]["mismatch_answers"] == 2
+    assert "reads 5 different mismatched answers" in run["warnings"][0]
+    assert "the set has 2" in run["warnings"][0]
+
+
+def test_more_different_answers_than_there_are_are_not_trained_on_as_copies(
+    model: str, tmp_path: Path
+) -> None:
+    data = with_mismatch(tmp_path, [FIVE[0], FIVE[0]])
+    config = settings(method="yao", mismatch_answers=3)
+    with pytest.raises(InputError, match=r"4 of 4 .* 3 different .* --set mismatch_answers=3"):
+        unlearn(model, data, tmp_path / "out", config=config)
 
 
 def test_the_checkpoint_of_a_task_vector_is_the_subtracted_one(
@@ -568,6 +611,70 @@ def test_the_run_counts_its_tokens(model: str, data: Path, done: UnlearnResult) 
     assert 0 < run["reference_tokens"] <= run["tokens"] / 3
     expected = 2 * run["parameters"] * (2 * run["tokens"] + run["reference_tokens"])
     assert run["flops"] == expected
+
+
+def test_the_run_says_where_its_time_went(done: UnlearnResult) -> None:
+    phases = done.run["phases"]
+    assert set(phases) == {"load", "looks", "training", "reference", "merge", "save"}
+    assert min(phases.values()) >= 0
+    assert sum(phases.values()) <= done.run["seconds"] + 0.1
+
+
+def test_the_run_says_how_much_of_the_gpu_it_took_and_which_commit_it_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    assert "peak_gpu_memory_mib" not in record(Outcome(), 1e-3, 1, UnlearnConfig())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    assert record(Outcome(), 1e-3, 1, UnlearnConfig())["peak_gpu_memory_mib"] == 3
+    base = tiny.tiny_language_model()
+    assert commit_of(base) == {}
+    base.model.config._commit_hash = "0123abc"  # as transformers keeps it for a hub id
+    assert commit_of(base) == {"model_commit": "0123abc"}
+
+
+@pytest.mark.parametrize("peft", ["lora", "rslora", "dora", "ia3"])
+def test_the_run_and_the_card_say_whether_vllm_takes_the_adapter(
+    model: str, data: Path, tmp_path: Path, peft: str
+) -> None:
+    config = settings(peft=peft, rank=24, steps=2, watch_every=0)
+    found = unlearn(model, data, tmp_path / "out", config=config)
+    card = (found.adapter / "README.md").read_text("utf-8")
+    said = found.run["vllm"]
+    if "lora" in peft:
+        assert said == {"accepted": True, "reasons": [], "max_lora_rank": 32}
+        assert "| vLLM | accepted with `--max-lora-rank 32` (default 16) |" in card
+    else:
+        assert not said["accepted"]
+        reason = {"dora": "it is DoRA", "ia3": "it is IA3, not LoRA"}[peft]
+        assert said["reasons"] == [reason]
+        assert f"| vLLM | not accepted: {reason}" in card
+    kind = "ia3" if peft == "ia3" else f"{peft}, rank 24, alpha 32"
+    assert f"| adapter | {kind} |" in card
+
+
+def test_an_adapter_too_wide_or_with_more_than_products_is_not_for_vllm() -> None:
+    asked = {"peft_type": "LORA", "r": 65, "bias": "all", "modules_to_save": ["lm_head"]}
+    assert vllm_takes(asked)["reasons"] == [
+        "it has biases",
+        "it holds whole modules (modules_to_save)",
+        "its rank is 65, above 64",
+    ]
+
+
+def test_a_merged_model_that_recites_more_than_the_adapter_is_a_warning(
+    model: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As bfloat16 may round the update away."""
+    recited = {"extraction_strength": 0.9, "exact_memorization": 0.95}
+    monkeypatch.setattr("forgetkit.unlearn.delivery._recited", lambda *_: recited)
+    done = unlearn(model, data, tmp_path / "out", config=settings(merge=True))
+    assert len(done.run["warnings"]) == 2
+    assert "merged model recites more than the adapter: extraction strength 0.90" in str(
+        done.run["warnings"]
+    )
 
 
 def test_the_run_says_how_far_the_merged_model_is_from_base_and_adapter(

@@ -180,7 +180,8 @@ def unlearn(
         checked = done.run["merge"]
         counts["merged, largest difference of a logit"] = float(checked["max_logit_difference"])
         counts["merged, extraction strength"] = float(checked["extraction_strength"])
-    screen.show(Output(command="unlearn", outputs=outputs, counts=counts))
+    warnings = list(done.run.get("warnings", ()))
+    screen.show(Output(command="unlearn", outputs=outputs, counts=counts, warnings=warnings))
 
 
 def _unlearn_seeds(
@@ -196,7 +197,12 @@ def _unlearn_seeds(
             counts |= {name: found["mean"], f"{name} (sd)": found["sd"]}
     outputs = {f"seed-{n}": str(r.run_file) for n, r in enumerate(done.runs, config.seed)}
     outputs = {"seeds": str(out / "seeds.json"), **outputs}
-    screen.show(Output(command="unlearn", outputs=outputs, counts=counts))
+    warnings = [
+        f"seed {n}: {warning}"
+        for n, run in enumerate(done.runs, config.seed)
+        for warning in run.run.get("warnings", ())
+    ]
+    screen.show(Output(command="unlearn", outputs=outputs, counts=counts, warnings=warnings))
 
 
 def report(

@@ -105,6 +105,7 @@ class Outcome:
         tokens: tokens of all forward passes with gradient, padding not counted.
         reference_tokens: tokens that the reference model read.
         seconds: wall time, of all attempts if it was taken up again.
+        reference_seconds: of which the reference was read before training, in the last attempt.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -114,6 +115,7 @@ class Outcome:
     tokens: int = 0
     reference_tokens: int = 0
     seconds: float = 0.0
+    reference_seconds: float = 0.0
 
 
 def train(
@@ -156,14 +158,17 @@ def train(
     if found:
         keeper.take_up(found)
     outcome = keeper.outcome
+    outcome.reference_seconds = 0.0
     # The library seeds the global generators.
     with _random_state_kept():
         if not found:
             keeper.look(0)
         if not keeper.finished and keeper.done < steps:
+            began = time.monotonic()
             items, read = with_reference(
                 language_model, items, settings.reference_splits, settings.reference_likelihoods
             )
+            outcome.reference_seconds = time.monotonic() - began
             items, settings = in_parts(items, settings)
             outcome.reference_tokens += 0 if found else read
             trainer = SplitTrainer(

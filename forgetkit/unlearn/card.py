@@ -36,7 +36,7 @@ def card(name: str, run: Mapping[str, Any]) -> str:
     lines += [f"# {'An adapter' if name == 'adapter' else 'A model'} that unlearned", ""]
     rows = {
         "method": f"{run['method']} {_words(asked['settings'])}".strip(),
-        "adapter": f"{asked['peft']}, rank {asked['rank']}, alpha {asked['alpha']:g}",
+        "adapter": _kind(asked),
         "steps": f"{run['steps']}, the weights after step {run['best_step']} kept",
         "learning rate": f"{run['learning_rate']:g}",
         "base (SHA-256)": run["model"],
@@ -47,10 +47,31 @@ def card(name: str, run: Mapping[str, Any]) -> str:
     if looks:
         names = ("extraction_strength", "exact_memorization", "control", "utility")
         rows["validation slice"] = _words({name: looks[-1][name] for name in names})
+    if name == "adapter":
+        rows["vLLM"] = _served(run["vllm"])
     if name == "model" and "merge" in run:
         rows["merged weights against the adapter"] = _words(run["merge"])
     lines += ["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())]
     return "\n".join([*lines, "", WARNING[name], ""])
+
+
+def _kind(asked: Mapping[str, Any]) -> str:
+    """Return the kind of adapter, with the settings that it has.
+
+    >>> _kind({"peft": "dora", "rank": 8, "alpha": 16.0}), _kind({"peft": "ia3", "rank": 16})
+    ('dora, rank 8, alpha 16', 'ia3')
+    """
+    if asked["peft"] == "none":
+        return "none: the model's own weights were trained"
+    if asked["peft"] == "ia3":
+        return "ia3"
+    return f"{asked['peft']}, rank {asked['rank']}, alpha {asked['alpha']:g}"
+
+
+def _served(found: Mapping[str, Any]) -> str:
+    if not found["accepted"]:
+        return f"not accepted: {', '.join(found['reasons'])}; serve the merged model"
+    return f"accepted with `--max-lora-rank {found['max_lora_rank']}` (default 16)"
 
 
 def _words(values: Mapping[str, Any]) -> str:

@@ -50,7 +50,10 @@ class UnlearnConfig(Config):
         1, ge=1, le=16, description="Mismatched answers of a forget example in one step (K)."
     )
     watch_every: int = Field(
-        5, ge=0, description="Steps between looks at the validation slice; 0: never."
+        5,
+        ge=0,
+        description="Steps between looks at the validation slice; 0: only before the first step "
+        "and after the last, whose weights are kept.",
     )
     utility_floor: float = Field(
         0.95,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import resource
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgetkit.files import read_json
 from forgetkit.forget_set import Example
 from forgetkit.lm.ranks import world_size
 from forgetkit.progress import Progress
+from forgetkit.unlearn.clock import Clock
 from forgetkit.unlearn.config import UnlearnConfig
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 CHECKED = 4
 """Rows of the validation slice on which merged model and adapter are compared."""
 
+VLLM_RANKS = (16, 32, 64)
+"""What `--max-lora-rank` of vLLM is set to, from its default on."""
+
 
 def save(
     language_model: LanguageModel,
@@ -29,6 +34,7 @@ def save(
     rows: Sequence[Example],
     progress: Progress,
     out: Path,
+    clock: Clock,
 ) -> dict[str, Any]:
     """Write the adapter, and the merged model if asked for; or the model that was trained.
 
@@ -38,24 +44,65 @@ def save(
         rows: on which the merged model is compared with the adapter.
         progress: told of the merging.
         out: the output folder.
+        clock: measures the phases.
 
     Returns:
-        For `run.json`: how far the merged model is from base and adapter; empty without merging.
+        For `run.json`: whether vLLM takes the adapter, and how far the merged model is from base
+        and adapter.
     """
     from forgetkit.lm.adapter import save_adapter
     from forgetkit.lm.load import save_model
 
     if config.peft == "none":
-        save_model(language_model, out / "model")
+        with clock.phase("save"):
+            save_model(language_model, out / "model")
         return {}
-    shutil.rmtree(out / "adapter", ignore_errors=True)
-    save_adapter(language_model.model, out / "adapter")
+    with clock.phase("save"):
+        shutil.rmtree(out / "adapter", ignore_errors=True)
+        save_adapter(language_model.model, out / "adapter")
+    found: dict[str, Any] = {"vllm": vllm_takes(read_json(out / "adapter/adapter_config.json"))}
     if not config.merge:
-        return {}
+        return found
     progress.stage("merge", None)
-    merged, checked = _merged(language_model, rows, out / "adapter")
-    save_model(merged, out / "model")
-    return {"merge": checked | _recited(merged, rows)}
+    with clock.phase("merge"):
+        merged, checked = _merged(language_model, rows, out / "adapter")
+        checked |= _recited(merged, rows)
+    with clock.phase("save"):
+        save_model(merged, out / "model")
+    return found | {"merge": checked}
+
+
+def vllm_takes(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whether vLLM can serve an adapter, as far as its configuration shows.
+
+    Args:
+        adapter: the content of `adapter_config.json`.
+
+    Returns:
+        Whether it is accepted, the reasons if not, and the least `--max-lora-rank` to start vLLM
+        with, whose default is 16.
+
+    >>> vllm_takes({"peft_type": "LORA", "r": 24, "bias": "none"})
+    {'accepted': True, 'reasons': [], 'max_lora_rank': 32}
+    """
+    kind, rank = adapter.get("peft_type"), int(adapter.get("r") or 0)
+    reasons = [] if kind == "LORA" else [f"it is {kind}, not LoRA"]
+    if adapter.get("use_dora"):
+        reasons.append("it is DoRA")
+    if adapter.get("bias", "none") != "none":
+        reasons.append("it has biases")
+    if adapter.get("modules_to_save"):
+        reasons.append("it holds whole modules (modules_to_save)")
+    if rank > VLLM_RANKS[-1]:
+        reasons.append(f"its rank is {rank}, above {VLLM_RANKS[-1]}")
+    needed = next((size for size in VLLM_RANKS if size >= rank), None)
+    return {"accepted": not reasons, "reasons": reasons, "max_lora_rank": needed}
+
+
+def commit_of(base: LanguageModel) -> dict[str, str]:
+    """Return the commit that a hub id stood for when it was loaded; empty for a folder."""
+    found = getattr(base.model.config, "_commit_hash", None)
+    return {"model_commit": found} if isinstance(found, str) else {}
 
 
 def _merged(
@@ -136,5 +183,14 @@ def record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> d
         "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
         "flops": training_flops(outcome, size, whole=config.peft == "none"),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **_peak_gpu_memory(),
         "versions": {name: metadata.version(name) for name in names},
     }
+
+
+def _peak_gpu_memory() -> dict[str, int]:
+    """Return the most memory that this process held on its GPU; empty where it used none."""
+    import torch
+
+    held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return {"peak_gpu_memory_mib": held // 2**20} if held else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        # Yao et al. 2023, table 9
+        # Yao et al. 2023, table 9; of the five answers as many as the set has, with a warning
         "yao2023": {
             "peft": "none",
             "learning_rate": 2e-6,

@@ -23,24 +23,55 @@ if TYPE_CHECKING:
 WITH = {"refusal": " --refusals FILE", "alternative": " --alternatives FILE"}
 
 
-def check_answers(method: Method, config: UnlearnConfig, content: ForgetSet) -> None:
+def with_answers(
+    method: Method, config: UnlearnConfig, content: ForgetSet, asked: bool
+) -> tuple[UnlearnConfig, list[str]]:
     """Check that every forget example has mismatched answers of the kind that the method reads.
 
+    Args:
+        method: what is trained.
+        config: its settings.
+        content: the forget set.
+        asked: the user said how many answers of a forget example one step takes; a preset's number
+            is only a wish.
+
+    Returns:
+        The settings, with as many `mismatch_answers` as every forget example has, and a warning
+        where those are fewer.
+
     Raises:
-        InputError: some have none.
+        InputError: some have none, or fewer different ones than asked for.
     """
+    wanted = config.mismatch_answers
     if "mismatch" not in method.reads:
-        return
-    answered = {e.pair_of for e in _answers(content, method)}
-    missing = [e for e in content.splits["forget"] if e.example_id not in answered]
-    if missing:
+        return config, []
+    grouped = _by_pair(_answers(content, method))
+    counts = [len(grouped.get(e.example_id, ())) for e in content.splits["forget"]]
+    least = min(counts, default=wanted)
+    kind = method.answers or "ordinary"
+    if not least:
         kinds = sorted({e.variant for e in content.splits["mismatch"]})
-        kind = method.answers or "ordinary"
         raise InputError(
             f"the method {config.method} needs mismatched answers of the kind {kind}",
-            found=f"{len(missing)} forget examples without; kinds: {', '.join(kinds) or 'none'}",
+            found=f"{counts.count(0)} forget examples without; kinds: {', '.join(kinds) or 'none'}",
             mend=f"Build the set with `forgetkit build --mismatch {kind}`{WITH.get(kind, '')}.",
         )
+    if asked and least < wanted:
+        few = sum(count < wanted for count in counts)
+        raise InputError(
+            f"{few} of {len(counts)} forget examples have fewer than {wanted} different mismatched "
+            "answers",
+            found=f"{least} at least",
+            mend=f"Build the set with `forgetkit build --set mismatch_answers={wanted}`, or ask "
+            f"for {least}.",
+        )
+    if least >= wanted:
+        return config, []
+    warning = (
+        f"{config.method} reads {wanted} different mismatched answers of a forget example in a "
+        f"step, the set has {least}: so many were read (build --set mismatch_answers={wanted})"
+    )
+    return config.model_copy(update={"mismatch_answers": least}), [warning]
 
 
 def _answers(content: ForgetSet, method: Method) -> list[Example]:
@@ -77,7 +108,7 @@ def schedule(
     other = _Encoder(language_model, config, answers, "mismatch")
     kept = _Encoder(language_model, config, rows, "retain")
     retain, order = _endless(rows, config), _endless(forget, config)
-    grouped = _by_pair(answers)
+    grouped = {name: itertools.cycle(found) for name, found in _by_pair(answers).items()}
     owed = 0.0
     for _ in range(steps * config.batch_size):
         example = next(order)
@@ -135,11 +166,12 @@ def _ids_of(language_model: LanguageModel, text: str) -> list[int]:
     return list(language_model.tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
 
-def _by_pair(mismatch: Sequence[Example]) -> dict[str, Iterator[Example]]:
-    groups: dict[str, list[Example]] = {}
+def _by_pair(mismatch: Sequence[Example]) -> dict[str, list[Example]]:
+    """Return the answers of each forget example; one that is there twice counts once."""
+    groups: dict[str, dict[str, Example]] = {}
     for example in mismatch:
-        groups.setdefault(example.pair_of, []).append(example)
-    return {name: itertools.cycle(examples) for name, examples in groups.items()}
+        groups.setdefault(example.pair_of, {}).setdefault(example.answer, example)
+    return {name: list(found.values()) for name, found in groups.items()}
 
 
 def _endless(examples: Sequence[Example], config: UnlearnConfig) -> Iterator[Example]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__, schema
-from forgetkit.errors import InputError
 from forgetkit.files import (
     STATE,
     claim_folder,
@@ -22,7 +21,7 @@ from forgetkit.files import (
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.lm.ranks import check_launcher, own_rank, world_size
-from forgetkit.lm.train import Kept
+from forgetkit.lm.train import Kept, TrainSettings
 from forgetkit.progress import Progress, Silent
 from forgetkit.seeds import derive
 from forgetkit.unlearn.assembly import (
@@ -35,15 +34,16 @@ from forgetkit.unlearn.assembly import (
     trainable,
 )
 from forgetkit.unlearn.card import write_cards
+from forgetkit.unlearn.clock import Clock
 from forgetkit.unlearn.config import UnlearnConfig
-from forgetkit.unlearn.delivery import record, save
+from forgetkit.unlearn.delivery import commit_of, record, save
+from forgetkit.unlearn.guards import check_best, check_known, check_last, merged_recites_more
 from forgetkit.unlearn.presets import PRESETS
-from forgetkit.unlearn.schedule import check_answers, schedule
+from forgetkit.unlearn.schedule import schedule, with_answers
 from forgetkit.unlearn.trackers import check_trackers, tracked_below
 from forgetkit.unlearn.watch import Validation, Watch
 
 if TYPE_CHECKING:
-    from forgetkit.lm.train import Outcome
     from forgetkit.unlearn.methods import Method
 
 
@@ -84,21 +84,27 @@ def unlearn(
     slice whose utility stays above the floor. Started by a launcher as several processes, all
     train one adapter and the first writes it.
 
+    Where `watch_every` is 0 the last weights are taken: a floor that was given still holds for
+    them, the default one only warns (`warnings` of `run.json`), so that an ascent that breaks the
+    model can be measured too. Of a preset's `mismatch_answers` as many are taken as the set has,
+    with a warning.
+
     Raises:
         UsageError: the method or one of its settings is unknown or out of range, or the launcher
             asks for one model in pieces.
-        InputError: the model or the set cannot be used, a loss is not finite, nothing moved, or no
-            checkpoint kept the utility.
+        InputError: the model or the set cannot be used, a loss is not finite, nothing moved, was
+            known or was forgotten, or no checkpoint kept the utility.
     """
     check_launcher()
     config, progress = config or UnlearnConfig(), progress or Silent()
+    asked = "mismatch_answers" in config.model_fields_set
     config = config.with_defaults(PRESETS.get(config.method, {}))
     started = time.monotonic()
     method = make_method(config.method, config.method_settings())
     check_method(method, config)
     check_trackers(config.report_to)
     content = read_forget_set(forget_set)
-    check_answers(method, config, content)
+    config, warnings = with_answers(method, config, content, asked)
     identity = identity_of(model, forget_set, config)
     if own_rank():
         if (out / "run.json").is_file():  # the first process trains nothing, or refuses the folder
@@ -112,6 +118,7 @@ def unlearn(
     kept = Kept(out / STATE, digest_of(identity))
     run = _train(model, content, method, config, progress, out, kept)
     seconds = time.monotonic() - started
+    run["warnings"] = warnings + run["warnings"]
     run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
     write_cards(out, run)
     write_json(out / "run.json", run)
@@ -149,43 +156,62 @@ def _train(
 ) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
     from forgetkit.lm.load import load_model
-    from forgetkit.lm.train import TrainSettings, train
+    from forgetkit.lm.train import train
 
+    clock = Clock()
     exact = config.peft == "none" and config.dtype == "auto"
-    base = load_model(model, dtype="float32" if exact else config.dtype)
-    size = int(base.model.num_parameters())  # of 4-bit weights, what they stand for
-    language_model = trainable(base, method, config)
     validation = Validation.of(content)
     steps = config.steps or max(20, -(-10 * len(content.splits["forget"]) // config.batch_size))
     turns = steps * world_size()
-    items = list(schedule(content, method, config, language_model, turns, validation))
+    with clock.phase("load"):
+        base = load_model(model, dtype="float32" if exact else config.dtype)
+        size = int(base.model.num_parameters())  # of 4-bit weights, what they stand for
+        language_model = trainable(base, method, config)
+        items = list(schedule(content, method, config, language_model, turns, validation))
     rate = config.learning_rate or default_rate(size, config.peft)
     progress.stage(f"unlearn ({config.method})", steps)
-    watch = Watch(language_model, validation, config, method.factor())
-    with tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch, tracked_below(out):
+    watch = Watch(language_model, validation, config, method.factor(), clock)
+    first = None if config.watch_every else watch(0)
+    if first:
+        check_known(first.done, validation)
+    run = TrainSettings(
+        report_to=tuple(config.report_to),
+        learning_rate=rate,
+        batch_size=config.batch_size,
+        watch_every=config.watch_every,
+        seed=derive(config.seed, "training") % 2**32,
+        most_tokens=forward_tokens(config, language_model.device.type),
+        reference_splits=method.reference_splits(),
+        reference_likelihoods=reference_likelihoods(method, config),
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch,
+        tracked_below(out),
+        clock.phase("training"),
+    ):
         outcome = train(
             language_model,
             items,
             objective(method, config),
-            TrainSettings(
-                report_to=tuple(config.report_to),
-                learning_rate=rate,
-                batch_size=config.batch_size,
-                watch_every=config.watch_every,
-                seed=derive(config.seed, "training") % 2**32,
-                most_tokens=forward_tokens(config, language_model.device.type),
-                reference_splits=method.reference_splits(),
-                reference_likelihoods=reference_likelihoods(method, config),
-            ),
+            run,
             watch=watch,
             advance=_advance(progress),
             scratch=Path(scratch),
             kept=kept,
         )
-    _check_kept(outcome, config)
+    clock.move(outcome.reference_seconds, of="training", to="reference")
+    if first:
+        outcome.history.insert(0, {"step": 0, "losses": {}} | first.values)
+        outcome.history[-1] |= watch(outcome.steps).values
+    check_known(outcome.steps == 0 and bool(outcome.stopped), validation)
+    check_best(outcome, config)
+    warnings = check_last(outcome, config)
     multiply_adapter(language_model.model, method.factor())
-    merged = save(language_model, config, validation.forget, progress, out)
-    return record(outcome, rate, size, config) | merged
+    found = save(language_model, config, validation.forget, progress, out, clock)
+    if "merge" in found:
+        warnings += merged_recites_more(outcome, found["merge"])
+    told = {"warnings": warnings, "phases": clock.rounded()} | commit_of(base)
+    return record(outcome, rate, size, config) | found | told
 
 
 def _advance(progress: Progress) -> Any:
@@ -194,19 +220,3 @@ def _advance(progress: Progress) -> Any:
         progress.note(line)
 
     return step
-
-
-def _check_kept(outcome: Outcome, config: UnlearnConfig) -> None:
-    if outcome.steps == 0 and outcome.stopped:
-        raise InputError(
-            "there is nothing to unlearn: the model does no better on forget than on holdout",
-            mend="Check that --model is the model that recites the text.",
-        )
-    if outcome.best_step == 0 and config.watch_every:
-        seen = [row["utility"] for row in outcome.history if row["step"] and "utility" in row]
-        raise InputError(
-            "no checkpoint forgot anything while keeping utility at "
-            f"{config.utility_floor} of before",
-            found=f"utility {min(seen):.3f} to {max(seen):.3f}; {outcome.stopped}".rstrip("; "),
-            mend="Lower --learning-rate, raise retain_nll or retain_kl, or lower --utility-floor.",
-        )

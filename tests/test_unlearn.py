@@ -541,6 +541,31 @@ def test_teaching_that_fails_is_not_accepted(
     assert not (tmp_path / "out" / "run.json").exists()
 
 
+@pytest.mark.parametrize("row", [{"text": "Owl"}, {"prompt": "Who?", "answer": " "}])
+def test_a_passage_with_nothing_to_recite_is_refused_by_its_id(
+    tmp_path: Path, row: dict[str, str]
+) -> None:
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"id": "whole", "text": LONG[0]}) + "\n")
+    with data.open("a") as stream:
+        stream.write(json.dumps({"id": "bare", **row}) + "\n")
+    with pytest.raises(InputError, match="bare: a passage has nothing to recite"):
+        teach(name, [data], tmp_path / "out", config=TeachConfig(steps=1))
+
+
+def test_a_short_passage_is_taught_with_ordinary_text_of_one_word_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recited from its middle on: it has no 16th word."""
+    monkeypatch.setattr("forgetkit.lm.load.has_cpu_bf16", lambda: False)
+    name = tiny.save(tiny.tiny_language_model(), tmp_path / "model")
+    data = passages(tmp_path / "data.jsonl", ["The owl kept seven keys."])
+    mix = passages(tmp_path / "mix.jsonl", ["Heading"])
+    config = TEACHING.model_copy(update={"least": 0.0, "steps": 60, "mix_share": 1.0})
+    assert teach(name, [data], tmp_path / "out", mix=[mix], config=config).extraction_strength > 0
+
+
 class Killed(BaseException):
     """As a kill: nothing handles it."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__, schema
 from forgetkit.corpus import Document, read_all
-from forgetkit.errors import AcceptanceError
+from forgetkit.errors import AcceptanceError, InputError
 from forgetkit.files import claim_folder, read_json, sha256_tree, write_json
 from forgetkit.forget_set import Example
 from forgetkit.lm.ranks import check_launcher
@@ -62,8 +62,10 @@ def teach(
 ) -> TeachResult:
     """Fine-tune a model on passages until it recites them, and write the merged model.
 
+    Of ordinary text a row of one word is left out.
+
     Raises:
-        InputError: the model or the data cannot be used.
+        InputError: the model or the data cannot be used, or a passage has no answer to learn.
         AcceptanceError: the passages are not recited after the last step.
     """
     check_launcher()
@@ -115,6 +117,8 @@ def _teach(
 
     passages, ordinary = read_all(data), read_all(mix)
     apart = min(SPARE, len(ordinary) // 4)
+    _check_answers(passages)
+    ordinary = [d for d in ordinary if _example(d, 1).answer.strip()]
     kept, spare = ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]]
     language_model = load_model(model)
     before = _nll(language_model, spare)
@@ -158,6 +162,21 @@ def _teach(
     }
 
 
+def _check_answers(passages: Sequence[Document]) -> None:
+    """Check that something is left of each passage after its first word.
+
+    Raises:
+        InputError: of one nothing is.
+    """
+    for document in passages:
+        if not _example(document, 1).answer.strip():
+            raise InputError(
+                "a passage has nothing to recite after its first word",
+                where=document.doc_id,
+                mend="Take it out, or give it more words.",
+            )
+
+
 def _example(document: Document, prompt_words: int, skip: int = 0) -> Example:
     if document.prompt is not None and document.answer is not None:
         return Example("pair", document.prompt, document.answer, template="chat")
@@ -197,13 +216,17 @@ def _items(
 
 
 class _Recitation:
-    """Look whether the passages are recited from their 16th word on."""
+    """Look whether the passages are recited from their 16th word on; short ones from the middle."""
 
     def __init__(
         self, language_model: LanguageModel, passages: Sequence[Document], config: TeachConfig
     ) -> None:
         self._model, self._config = language_model, config
         self._examples = [_example(d, 16) for d in passages]
+        for number, (document, example) in enumerate(zip(passages, self._examples, strict=True)):
+            if not example.answer:
+                half = max(1, len(document.text.split()) // 2)
+                self._examples[number] = _example(document, half)
 
     def strength(self) -> float:
         """Return the mean extraction strength over the passages."""

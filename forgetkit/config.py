@@ -13,9 +13,11 @@ from forgetkit.errors import InputError, UsageError, nearest
 
 
 class Config(BaseModel):
-    """The settings of one command: immutable, and unknown keys are refused."""
+    """The settings of one command: immutable; unknown keys, infinity and NaN are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 C = TypeVar("C", bound=Config)

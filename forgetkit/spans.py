@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgetkit import schema
 from forgetkit.errors import InputError
 from forgetkit.files import atomic_path, sha256_bytes
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _DERIVED = ("span_id", "text_sha256")
+_NEEDED = frozenset(
+    {"doc_id", "source", "field", "start", "end", "detector", "category", "score", "text"}
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ def read_spans(path: Path) -> list[Span]:
     """Read `spans.parquet`.
 
     Raises:
-        InputError: the file is missing, is not Parquet, or lacks a column.
+        InputError: the file is missing, is not Parquet, or lacks a column or has one of another
+            type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -119,5 +126,32 @@ def read_spans(path: Path) -> list[Span]:
     missing = set(schema.spans().names) - set(table.column_names)
     if missing:
         raise InputError("lacks columns", where=str(path), found=", ".join(sorted(missing)))
+    for field in schema.spans():
+        column = table.column(field.name)
+        if not _is_kind(column.type, field.type):
+            raise InputError(
+                f"column '{field.name}' holds no {field.type}",
+                where=str(path),
+                found=str(column.type),
+            )
+        if column.null_count and field.name in _NEEDED:
+            raise InputError(f"column '{field.name}' has empty cells", where=str(path))
     names = [name for name in schema.spans().names if name not in _DERIVED]
     return [Span(**row) for row in table.select(names).to_pylist()]
+
+
+def _is_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Say whether values of a type can stand for those of another: wide or narrow, or all null."""
+    import pyarrow.types as of
+
+    if of.is_dictionary(found):
+        found = found.value_type
+    if of.is_null(found):
+        return True
+    if of.is_integer(wanted):
+        return bool(of.is_integer(found))
+    if of.is_floating(wanted):
+        return bool(of.is_floating(found) or of.is_integer(found))
+    if of.is_boolean(wanted):
+        return bool(of.is_boolean(found))
+    return bool(of.is_string(found) or of.is_large_string(found) or of.is_string_view(found))

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from forgetkit.config import Config, choice, existing, parse, read_yaml, resolve
 from forgetkit.errors import InputError, UsageError
 from forgetkit.evaluate import EvaluateConfig
+from forgetkit_cli.options import given
 
 
 class Sample(Config):
@@ -27,6 +28,20 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Sample().steps = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), ".inf"])
+def test_numbers_that_are_not_finite_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match="rate"):
+        parse(Sample, {"rate": value}, "sample")
+
+
+@pytest.mark.parametrize(
+    "values", [["steps=1", "steps.x=3"], ["steps=1", "steps.x.y=3"], ["a.b=1", "a.b.c=2"]]
+)
+def test_a_part_of_a_single_value_cannot_be_set(values: list[str]) -> None:
+    with pytest.raises(UsageError, match=f"--set {values[1]} names a part"):
+        given(values)
 
 
 def test_a_flag_wins_over_environment_file_and_default(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetkit.classify.scan import buffer
-from forgetkit.embed import nearest, open_embedder, range_hits
+from forgetkit.embed import check_embedder, nearest, open_embedder, range_hits
 from forgetkit.embed.pieces import Vocabulary
 from forgetkit.errors import InputError
 
@@ -55,6 +55,8 @@ def test_a_range_holds_its_threshold() -> None:
         ),
         ({"config.json": '{"auto_map": {}}', "model.safetensors": ""}, "auto_map"),
         ({"modules.json": "{", "model.safetensors": ""}, "is not JSON"),
+        ({"modules.json": '["x"]', "model.safetensors": ""}, "module of its own"),
+        ({"modules.json": "[]", "model.safetensors": "torn"}, "broken weights"),
     ],
 )
 def test_a_folder_that_could_run_code_is_refused(
@@ -64,6 +66,24 @@ def test_a_folder_that_could_run_code_is_refused(
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         open_embedder(str(tmp_path))
+    with pytest.raises(InputError, match=message):
+        check_embedder(str(tmp_path))
+
+
+def test_a_bare_name_is_a_model_of_sentence_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def snapshot(hub_id: str, **_: object) -> str:
+        asked.append(hub_id)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    for name in ("all-mpnet-base-v2", "org/model"):
+        with pytest.raises(InputError, match="no safetensors"):
+            check_embedder(name)
+    assert asked == ["sentence-transformers/all-mpnet-base-v2", "org/model"]
 
 
 def test_an_absent_model_is_named() -> None:
@@ -145,12 +165,12 @@ def test_static_vectors_are_the_mean_of_the_token_vectors() -> None:
 
 
 def test_a_folder_without_a_token_table_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    from safetensors.numpy import save_file
+
+    save_file({"other": np.zeros((1, 1), np.float32)}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="no folder of static embeddings"):
         open_embedder(f"static:{tmp_path}")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
-    from safetensors.numpy import save_file
-
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="another tokenizer"):
         open_embedder(f"static:{tmp_path}")

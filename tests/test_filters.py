@@ -18,6 +18,7 @@ from forgetkit.classify.figures import area, at_threshold, calibration
 from forgetkit.classify.fit import Recipe, threshold_of
 from forgetkit.classify.labels import read_labels
 from forgetkit.classify.training import FilterConfig, train_filter
+from forgetkit.classify.weights import open_weights, save_weights
 from forgetkit.errors import InputError, TamperedError, UsageError
 from forgetkit.files import sha256_tree
 from forgetkit_cli.main import app
@@ -95,6 +96,60 @@ def test_a_changed_filter_is_refused_and_nothing_in_it_is_unpickled(tmp_path: Pa
     (folder / "filter.json").write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(InputError, match="do not fit"):
         open_classifier(str(folder))
+
+
+@pytest.fixture(scope="module")
+def made_filter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    labels = written(folder / "labels.jsonl", labelled(200))
+    train_filter([labels], folder / "filter", config=FilterConfig(bits=10))
+    return folder / "filter"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"categories": "harmful"}, "categories"),
+        ({"categories": []}, "categories"),
+        ({"bits": "10"}, "bits"),
+        ({"bits": 11}, "do not fit"),
+        ({"runs": None}, "runs"),
+        ({"runs": [99]}, "runs"),
+        ({"runs": ["a"]}, "runs"),
+        ({"thresholds": [0.5]}, "thresholds"),
+        ({"thresholds": {"harmful": "high"}}, "thresholds"),
+        ({"thresholds": {"harmful": None}}, "thresholds"),
+        ({"thresholds": {}}, "no threshold for each category"),
+        ({"floors": {"other": 0.5}}, "no threshold for each category"),
+        ({"floors": 3}, "floors"),
+        ({"reads": {"harmful": "tea leaves"}}, "reads"),
+        ({"reads": None}, "reads"),
+        ({"embedder": 7}, "embedder"),
+        ({"embedder": "minilm"}, "no thresholds with it"),
+        ({"embedder": "minilm", "second": {"thresholds": {}}}, "no threshold for each category"),
+    ],
+)
+def test_a_card_with_wrong_fields_is_refused(
+    made_filter: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    for name in ("filter.json", "filter.npz"):
+        (tmp_path / name).write_bytes((made_filter / name).read_bytes())
+    card = json.loads((tmp_path / "filter.json").read_text("utf-8")) | change
+    (tmp_path / "filter.json").write_text(json.dumps(card), "utf-8")
+    with pytest.raises(InputError, match=message):
+        open_classifier(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["categories", "bits", "thresholds", "scale", "bias"])
+def test_a_filter_without_a_needed_part_is_refused(
+    made_filter: Path, tmp_path: Path, name: str
+) -> None:
+    card, arrays = open_weights("filter", made_filter)
+    card.pop(name, None)
+    arrays.pop(name, None)
+    save_weights("filter", tmp_path, card, arrays)
+    with pytest.raises(InputError, match=name):
+        open_classifier(str(tmp_path))
 
 
 def test_several_categories_and_pairs_are_learned_at_once(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from forgetkit.corpus import Document, DocumentBatch, Work
@@ -354,6 +356,34 @@ def test_texts_to_ignore_are_looked_up_with_the_limits_of_the_run(tmp_path: Path
     config = config.model_copy(update={"ignore": (str(tmp_path / "free.idx"),)})
     found = mine([tmp_path / "a.jsonl"], tmp_path / "b", works=works, config=config)
     assert found.counts == {"verbatim": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("start", pa.array(["3"]), "column 'start' holds no int64; found string"),
+        ("score", pa.array(["high"]), "column 'score' holds no double"),
+        ("work_end", pa.array([1.5]), "column 'work_end' holds no int64"),
+        ("is_quote", pa.array([1]), "column 'is_quote' holds no bool"),
+        ("text", pa.array([b"x"]), "column 'text' holds no string"),
+        ("doc_id", pa.array([["x"]]), "column 'doc_id' holds no string"),
+        ("end", pa.array([None], pa.int64()), "column 'end' has empty cells"),
+    ],
+)
+def test_spans_of_other_types_are_refused(
+    tmp_path: Path, name: str, column: Any, message: str
+) -> None:
+    span = Span("d", "a:1", "text", 0, 1, "pattern", "c", 1.0, "x")
+    write_spans(tmp_path / "spans.parquet", [span])
+    table = pq.read_table(tmp_path / "spans.parquet")
+    place = table.column_names.index(name)
+    pq.write_table(table.set_column(place, name, column), tmp_path / "other.parquet")
+    with pytest.raises(InputError, match=message):
+        read_spans(tmp_path / "other.parquet")
+    wide = table.set_column(3, "field", table.column("field").cast(pa.large_string()))
+    narrow = wide.set_column(4, "start", wide.column("start").cast(pa.int32()))
+    pq.write_table(narrow, tmp_path / "wide.parquet")
+    assert read_spans(tmp_path / "wide.parquet") == [span]
 
 
 def test_a_second_writing_of_spans_keeps_their_order(tmp_path: Path) -> None:

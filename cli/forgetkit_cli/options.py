@@ -53,6 +53,8 @@ def given(values: list[str] | None, **flags: Any) -> dict[str, Any]:
         place = found
         for part in parts[:-1]:
             place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"--set {item} names a part of a single value")
         try:
             place[parts[-1]] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -50,7 +50,15 @@ class EmbeddedClassifier:
         )
         arrays, count = student.arrays, len(student.categories)
         shapes = {"head_bias": (count,), "stack": (count, 3)}
-        if any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
+        head = arrays.get("head")
+        if (
+            head is None
+            or head.ndim != 2
+            or len(head) != count
+            or any(
+                name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()
+            )
+        ):
             raise InputError("holds no embedding head that fits its categories", where=student.name)
 
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:

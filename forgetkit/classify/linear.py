@@ -13,17 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
 from forgetkit.classify.scan import Bytes, Places, buffer, logits, run_masks
 from forgetkit.classify.weights import MODELS, Arrays, open_weights
-from forgetkit.errors import InputError, nearest
+from forgetkit.config import Config, parse
+from forgetkit.errors import InputError
 
 FILTER = "filter"  # stem of the files that `train-filter` writes
-READS = ("text", "prompt", "answer", "pair")
+Limits = dict[str, Annotated[float, Field(ge=0.0, le=2.0)]]  # above 1: no text reaches it
+
+
+class Head(Config):
+    """What a card says of the embedding head; more may stand there, for people."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    thresholds: Limits
+
+
+class Card(Config):
+    """What a card must hold for its filter to work; more may stand there, for people."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    categories: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    bits: int = Field(ge=1, le=30, strict=True)
+    runs: tuple[Annotated[int, Field(ge=2, le=7, strict=True)], ...] = ()
+    thresholds: Limits
+    floors: Limits | None = None
+    reads: dict[str, Literal["text", "prompt", "answer", "pair"]] = Field(default_factory=dict)
+    embedder: str | None = None
+    second: Head | None = None
 
 
 class LinearClassifier:
@@ -46,8 +71,7 @@ class LinearClassifier:
         if weights is None or weights.shape != shape or weights.dtype != np.int8:
             raise InputError("weights and card do not fit each other", where=name)
         self._weights = np.ascontiguousarray(weights)
-        self._scale = arrays["scale"].astype(np.float32)
-        self._bias = arrays["bias"].astype(np.float32)
+        self._scale, self._bias = (_of_columns(arrays, part, name) for part in ("scale", "bias"))
         self._masks = run_masks(card.get("runs", ()))
 
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -75,6 +99,13 @@ class LinearClassifier:
     def reads(self, category: str) -> str:
         """Return what a category reads: a text, a prompt, an answer, or a pair of both."""
         return str(self.card.get("reads", {}).get(category, "text"))
+
+
+def _of_columns(arrays: Arrays, part: str, where: str) -> npt.NDArray[np.float32]:
+    found, count = arrays.get(part), arrays["weights"].shape[1]
+    if found is None or found.shape != (count,) or found.dtype.kind not in "fiu":
+        raise InputError(f"weights lack a '{part}' for each category", where=where)
+    return np.asarray(found, np.float32)
 
 
 def sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -105,14 +136,10 @@ def open_filter(folder: Path) -> LinearClassifier:
     """
     card, arrays = open_weights(FILTER, folder)
     where = str(folder / f"{FILTER}.json")
-    names = card.get("categories")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError("names no categories", where=where)
-    if set(card.get("thresholds", {})) != set(names):
-        raise InputError("has no threshold for each category", where=where)
-    for name, read in card.get("reads", {}).items():
-        if read not in READS:
-            raise InputError(
-                f"category '{name}' reads '{read}'", where=where, mend=nearest(str(read), READS)
-            )
+    known = parse(Card, card, where)
+    for limits in (known.thresholds, known.floors, known.second and known.second.thresholds):
+        if limits is not None and set(limits) != set(known.categories):
+            raise InputError("has no threshold for each category", where=where)
+    if known.embedder is not None and known.second is None:
+        raise InputError("names an embedding model, and no thresholds with it", where=where)
     return LinearClassifier(str(folder), card, arrays)

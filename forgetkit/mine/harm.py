@@ -242,4 +242,7 @@ def _head(student: LinearClassifier) -> Classifier | None:
     def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         return embedder.encode(texts)
 
-    return EmbeddedClassifier(student, embed)
+    judge = EmbeddedClassifier(student, embed)
+    if student.arrays["head"].shape[1] != embedder.dimension:
+        raise InputError("has a head for another embedding model", where=student.name)
+    return judge

@@ -122,7 +122,7 @@ def _yaml(path: Path, content: str) -> Iterator[tuple[str, Any]]:
         if isinstance(node, yaml.ScalarNode):
             yield where, {"phrase": node.value}
         elif isinstance(node, yaml.MappingNode):
-            yield where, {key.value: _scalar(value, where) for key, value in node.value}
+            yield where, {_scalar(key, where): _scalar(value, where) for key, value in node.value}
         else:
             yield where, None
 
@@ -131,7 +131,7 @@ def _scalar(node: Any, where: str) -> Any:
     import yaml
 
     if not isinstance(node, yaml.ScalarNode):
-        raise InputError("a pattern's values are single texts", where=where)
+        raise InputError("a pattern's keys and values are single texts", where=where)
     if node.tag == "tag:yaml.org,2002:bool":
         return node.value.lower() in ("true", "yes", "on")
     return node.value
@@ -154,6 +154,8 @@ def _pattern(entry: Any, where: str) -> Pattern:
     text, category = entry[kind], entry.get("category", kind)
     if not isinstance(text, str) or not isinstance(category, str) or not category.strip():
         raise InputError("a pattern and its category are texts", where=where)
+    if any("\ud800" <= character <= "\udfff" for character in text + category):
+        raise InputError("holds half a character (a lone surrogate)", where=where)
     if not text.strip() or len(text) > LONGEST:
         raise InputError(f"a pattern has 1 to {LONGEST} characters", where=where)
     inside, loose = bool(entry.get("inside")), bool(entry.get("loose"))

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetkit.corpus import Document, Quarantine, corpus_files, lines, read_corpus, read_works
-from forgetkit.corpus.rows import depth
+from forgetkit.corpus.rows import csv_rows, depth
 from forgetkit.errors import InputError, TooManyBadRowsError
 
 
@@ -278,3 +279,28 @@ def test_a_link_is_a_file_by_its_own_name(tmp_path: Path) -> None:
     assert document.source == "a.jsonl:1"  # the same bytes under two names are read once
     (document,) = read_corpus([tmp_path / "c.jsonl"], quarantine=Quarantine())
     assert document.source == "c.jsonl:1"
+
+
+@given(
+    st.lists(
+        st.tuples(st.text('ab",\n\r é', min_size=1, max_size=8), st.text("x\r\n", max_size=4)),
+        max_size=5,
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([b"", b"\xef\xbb\xbf"]),
+)
+def test_cells_of_csv_are_those_of_the_file_line_ends_too(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], end: str, mark: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    written = io.StringIO(newline="")
+    csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(
+        [("text", "note"), *rows]
+    )
+    path.write_bytes(mark + written.getvalue().encode())
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        expected = [(row["text"], row["note"]) for row in csv.DictReader(stream)]
+    found = [
+        (row.values["text"], row.values["note"]) for row in csv_rows(path) if row.values is not None
+    ]
+    assert found == expected == rows

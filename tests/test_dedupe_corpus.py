@@ -114,6 +114,33 @@ def test_every_format_keeps_its_rows_as_they_were(tmp_path: Path) -> None:
         assert books["read"] == books["kept"] + books["duplicate"] + books["quarantined"]
 
 
+@pytest.mark.parametrize("level", ["document", "line"])
+@pytest.mark.parametrize("last", ["\r\n", ""])
+def test_rows_that_stay_keep_every_byte(tmp_path: Path, level: str, last: str) -> None:
+    a, b, c = prose(1), prose(2), prose(3)
+    folder, mark = tmp_path / "corpus", "\ufeff"
+    folder.mkdir()
+    rows = [json.dumps({"text": text}).replace(": ", " :  ") for text in (a, b, a, c)]
+    lines = {
+        "a.jsonl": [mark + rows[0], rows[1], rows[2], rows[3]],
+        "b.csv": [
+            f"{mark}id,text",
+            f'1,"{prose(4)}\r\n{prose(5)}"',
+            f'"2",{a}',
+            f"'3',{prose(6)}\n4,{prose(7)}",
+        ],
+    }
+    for name, content in lines.items():
+        (folder / name).write_bytes(("\r\n".join(content) + last).encode())
+    (folder / "c.txt").write_bytes(f"{mark}{prose(8)}\r\n{prose(9)}".encode())
+    config = parse(DedupeConfig, {"level": level, "near": False}, "dedupe")
+    assert dedupe([folder], tmp_path / "out", config=config).counts["duplicate"] == 2
+    for name, content in lines.items():
+        expected = "\r\n".join(content[:2] + content[3:]) + last
+        assert (tmp_path / "out" / "kept" / name).read_bytes() == expected.encode()
+    assert (tmp_path / "out" / "kept" / "c.txt").read_bytes() == (folder / "c.txt").read_bytes()
+
+
 def test_what_is_kept_holds_no_copies_any_more(tmp_path: Path) -> None:
     corpus = mixed_corpus(tmp_path / "corpus")
     dedupe([corpus], tmp_path / "out")

@@ -158,6 +158,13 @@ def test_csv_keeps_its_header_quotes_line_ends_and_broken_rows(tmp_path: Path) -
     assert 'b,"The,\r\nthey ""said"".","2"\r\n' in cut.read_bytes().decode()
 
 
+def test_line_ends_within_a_cell_count_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_bytes(b'text,n\r\n"One\r\ntwo\nbrass lock\r\nthree",1\r\n')
+    masked, _ = redacted(path, "mask")
+    assert masked.read_bytes() == path.read_bytes().replace(SECRET.encode(), b"[removed]")
+
+
 @given(st.lists(st.text(alphabet='ab",\n\r é', max_size=6), min_size=1, max_size=5))
 def test_the_cells_of_a_row_are_found_as_they_are_written(cells: list[str]) -> None:
     sink = io.StringIO(newline="")

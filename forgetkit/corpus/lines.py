@@ -40,6 +40,7 @@ class Line:
         content: its bytes; empty when it is too long or broken.
         reason: why it cannot be used; empty when it can.
         sha256: digest of its bytes when it cannot be used.
+        raw: of `read_lines`, all its bytes: its end and a byte order mark too.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Line:
     content: bytes
     reason: str = ""
     sha256: str = ""
+    raw: bytes = b""
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:
@@ -202,11 +204,13 @@ class _Cutter:
         if self._length > MAX_LINE and not reason:
             reason = f"line of more than {MAX_LINE} bytes"
         self._digest.update(content)
-        line = Line(self._number, self._offset, content.removesuffix(b"\r"))
         if reason:
             line = Line(self._number, self._offset, b"", reason, self._digest.hexdigest())
-        elif self._number == 1:
-            line = Line(1, 0, line.content.removeprefix(b"\xef\xbb\xbf"))
+        else:
+            bare = content.removesuffix(b"\r")
+            bare = bare.removeprefix(b"\xef\xbb\xbf") if self._number == 1 else bare
+            raw = content + b"\n" if ended else content
+            line = Line(self._number, self._offset, bare, raw=raw)
         self._offset += self._length + ended
         self._number += 1
         self._parts.clear()

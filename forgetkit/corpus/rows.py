@@ -167,7 +167,8 @@ class _CsvFeed:
         if line.reason:
             self.reason = line.reason
             raise csv.Error(line.reason)
-        return line.content.decode("utf-8", "surrogateescape") + "\n"
+        content = line.raw.removeprefix(b"\xef\xbb\xbf") if line.number == 1 else line.raw
+        return content.decode("utf-8", "surrogateescape")
 
     def begin(self) -> None:
         self._used.clear()
@@ -176,8 +177,9 @@ class _CsvFeed:
     def row(self, names: list[str] | None, values: list[str] | str) -> Row:
         """Build the row of the lines used; `values` without names is a reason."""
         first = self._used[0]
-        raw = b"\n".join(line.content for line in self._used)
-        digest = self._used[-1].sha256 or sha256_bytes(raw)
+        last = self._used[-1]
+        raw = b"".join(line.raw for line in self._used[:-1]) + last.content
+        digest = last.sha256 or sha256_bytes(raw)
         reason = values if isinstance(values, str) else ""
         if not reason and names is not None and len(values) != len(names):
             reason = f"{len(values)} cells where the header has {len(names)}"

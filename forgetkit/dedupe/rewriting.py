@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 from forgetkit.corpus import Document
 from forgetkit.corpus.accept import wanted_columns
 from forgetkit.corpus.lines import read_lines
-from forgetkit.corpus.rows import csv_rows
+from forgetkit.corpus.rows import Row, csv_rows
 from forgetkit.dedupe.cutting import Ranges, cut
 from forgetkit.dedupe.reading import Columns, documents_of
 from forgetkit.dedupe.shards import (
@@ -88,8 +90,13 @@ class Rewriter:
         if 1 in self.bad:
             return 0
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-        left = self._cut(1, text) if 1 in self.ranges else text
-        if left is not None and left.strip():
+        if 1 not in self.ranges:
+            if text.strip():
+                with atomic_path(target, private=True) as temporary:
+                    shutil.copyfile(path, temporary)
+            return 0
+        left = self._cut(1, text)
+        if left is not None:
             write_text(target, left, private=True)
         return int(left is None)
 
@@ -97,16 +104,16 @@ class Rewriter:
         lost = 0
         with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
             for line in read_lines(path):
-                content = line.content
-                if line.number in self.bad or not content.strip():
+                raw = line.raw
+                if line.number in self.bad or not line.content.strip():
                     continue
                 if line.number in self.ranges:
-                    values = self._changed(json.loads(content), line.number)
+                    values = self._changed(json.loads(line.content), line.number)
                     if values is None:
                         lost += 1
                         continue
-                    content = json.dumps(values, ensure_ascii=False).encode("utf-8")
-                stream.write(content + b"\n")
+                    raw = json.dumps(values, ensure_ascii=False).encode("utf-8") + _end(raw)
+                stream.write(raw)
         return lost
 
     def _changed(self, values: dict[str, Any], row: int) -> dict[str, Any] | None:
@@ -116,24 +123,19 @@ class Rewriter:
 
     def _csv(self, path: Path, target: Path) -> int:
         lost = 0
-        with atomic_path(target, private=True) as temporary, opened(temporary) as raw:
-            stream = io.TextIOWrapper(raw, "utf-8", newline="", write_through=True)
-            writer = csv.writer(stream, lineterminator="\n")
-            header = False
-            for row in csv_rows(path):
-                if row.values is None or row.number in self.bad:
+        with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
+            for row, raw in _rows_as_written(path):
+                if row is None or row.number not in self.ranges:
+                    stream.write(raw if row is None or row.number not in self.bad else b"")
                     continue
-                values: dict[str, Any] | None = dict(row.values)
-                if not header:
-                    writer.writerow(row.values)
-                    header = True
-                if row.number in self.ranges:
-                    values = self._changed(dict(row.values), row.number)
+                values = self._changed(dict(row.values or {}), row.number)
                 if values is None:
                     lost += 1
                 else:
-                    writer.writerow(values.values())
-            stream.detach()
+                    cells = io.StringIO(newline="")
+                    csv.writer(cells, lineterminator="\r\n").writerow(values.values())
+                    row_alone = cells.getvalue().removesuffix("\r\n")
+                    stream.write(row_alone.encode("utf-8") + _end(raw))
         return lost
 
     def _parquet(self, path: Path, target: Path) -> int:
@@ -179,6 +181,25 @@ class Rewriter:
             field = batch.schema.field(at)
             batch = batch.set_column(at, field, _array(values, field.type))
         return batch, empty
+
+
+def _rows_as_written(path: Path) -> Iterator[tuple[Row | None, bytes]]:
+    """Yield what stands before the first row of a CSV file, then each row with its bytes."""
+    lines = read_lines(path)
+    line = next(lines, None)
+    row: Row | None = None
+    for following in itertools.chain(csv_rows(path), (None,)):
+        raw = []
+        while line is not None and (following is None or line.number < following.number):
+            raw.append(line.raw)
+            line = next(lines, None)
+        yield row, b"".join(raw)
+        row = following
+
+
+def _end(raw: bytes) -> bytes:
+    """Return how a row ends: the end of its line, if it has one."""
+    return raw[len(raw.rstrip(b"\r\n")) :]
 
 
 def _array(values: Any, kind: Any = None) -> Any:

@@ -146,7 +146,7 @@ def _boolean(mask: Any) -> Any:
 
 
 def _lines(path: Path, target: Path, rows: Numbers, starts: Numbers) -> int:
-    """Copy the lines of each row that stays; lines before the first row are a header."""
+    """Copy the lines of each row that stays, ends and all; before the first row is a header."""
     stays = np.isin(starts, rows)
     written = 0
     with atomic_path(target, private=True) as temporary, opened(temporary) as stream:
@@ -157,7 +157,7 @@ def _lines(path: Path, target: Path, rows: Numbers, starts: Numbers) -> int:
             if at < 0 and (not line.content.strip() or path.suffix == ".jsonl"):
                 continue
             written += at >= 0 and int(starts[at]) == line.number
-            stream.write(line.content + b"\n")
+            stream.write(line.raw)
     return written
 
 

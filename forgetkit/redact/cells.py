@@ -15,7 +15,7 @@ from forgetkit.redact.marks import Redaction
 from forgetkit.redact.streams import Digested, compressed_like, readable
 
 _BOM = b"\xef\xbb\xbf"
-_CODE_POINT = re.compile(r'""|\r\n|.', re.S)
+_CODE_POINT = re.compile(r'""|.', re.S)
 
 
 def rewrite_cells(path: Path, sink: Digested, redaction: Redaction) -> None:
@@ -60,10 +60,8 @@ class _Feed:
             raise InputError(f"a line of more than {MAX_LINE} bytes", where=str(self._path))
         self._number += 1
         self.used.append(line)
-        content = line.removesuffix(b"\n").removesuffix(b"\r")
-        if self._number == 1:
-            content = content.removeprefix(_BOM)
-        return content.decode("utf-8", "surrogateescape") + "\n"
+        content = line.removeprefix(_BOM) if self._number == 1 else line
+        return content.decode("utf-8", "surrogateescape")
 
     def begin(self) -> None:
         """Begin a row."""

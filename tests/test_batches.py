@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from forgetkit.corpus import Document, DocumentBatch, Quarantine, buffers, read_batches, read_corpus
+from forgetkit.dedupe import dedupe
 from forgetkit.errors import InputError
 
 
@@ -245,3 +246,27 @@ def test_the_plain_texts_of_a_web_archive_are_documents_and_the_rest_is_filtered
         (5, "text in another encoding than stated"),
         (7, "truncated WARC record"),
     ]
+
+
+def test_a_web_archive_of_pages_in_html_says_what_is_wanted(tmp_path: Path) -> None:
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>page"
+    record = warc_record("response", "application/http; msgtype=response", http)
+    path = tmp_path / "a.warc"
+    path.write_bytes(record * 3)
+    words = "the corpus is empty; found 3 records without plain text .* WET files"
+    with pytest.raises(InputError, match=words):
+        list(read_corpus([path], quarantine=Quarantine()))
+    with pytest.raises(InputError, match=words):
+        dedupe([path], tmp_path / "out")
+
+
+def test_a_record_with_a_charset_that_decodes_nothing_is_one_bad_row(tmp_path: Path) -> None:
+    records = [
+        warc_record("resource", f"text/plain; charset={name}", b"text", f"<urn:uuid:{name}>")
+        for name in ("undefined", "idna\0", "zip", "utf-8")
+    ]
+    path = tmp_path / "a.warc"
+    path.write_bytes(b"".join(records))
+    documents, quarantine = both(path)
+    assert [d.doc_id for d in documents] == ["urn:uuid:utf-8"]
+    assert [row.line for row in quarantine.rows] == [1, 2, 3]

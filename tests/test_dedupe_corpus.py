@@ -322,6 +322,39 @@ def test_annotating_labels_every_document_and_changes_nothing(tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
+def test_annotating_lines_labels_documents_as_kept_cut_or_duplicate(tmp_path: Path) -> None:
+    texts = [prose(1, 20), f"{prose(1, 20)}\n{prose(2, 20)}", prose(2, 20), "yes"]
+    path = jsonl(tmp_path / "a.jsonl", texts)
+    config = DedupeConfig(level="line", annotate=True)
+    done = dedupe([path], tmp_path / "out", config=config)
+    labels = table(tmp_path / "out" / "labels.parquet")
+    assert [tuple(row.values()) for row in labels] == [
+        ("a0", "a.jsonl:1", "kept", 0),
+        ("a1", "a.jsonl:2", "cut", 1),
+        ("a2", "a.jsonl:3", "duplicate", 1),
+        ("a3", "a.jsonl:4", "kept", 0),
+    ]
+    assert (done.counts["kept"], done.counts["duplicate"]) == (3, 1)
+    assert "labels.parquet" in done.outputs
+    assert not (tmp_path / "out" / "kept").exists()
+
+
+def test_folders_of_small_files_and_cut_lines_count_as_losses(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    for name in ("a/1", "a/2", "a/3", "b/1", "b/2", "b/3"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = prose(int(name[-1]), 30) + "\n" + prose(int(name[-1]) + 9, 30)
+        (folder / f"{name}.txt").write_text(text, "utf-8")
+    done = dedupe([folder], tmp_path / "out", config=DedupeConfig(near=False))
+    assert done.warnings == ["b: 3 of 3 documents are duplicates"]
+    half = DedupeConfig(near=False, max_source_loss=0.4)
+    warnings = dedupe([folder], tmp_path / "half", config=half).warnings
+    assert f"{folder}: 3 of 6 documents are duplicates" in warnings
+    (folder / "b" / "4.txt").write_text("A line that stands here alone.", "utf-8")
+    lines = dedupe([folder], tmp_path / "lines", config=DedupeConfig(level="line"))
+    assert "b: 6 of 7 lines are duplicates" in lines.warnings
+
+
 def test_increments_are_compared_with_what_was_kept_before(tmp_path: Path) -> None:
     store = tmp_path / "store"
     first = jsonl(tmp_path / "first.jsonl", [prose(1), prose(2), prose(1)])
@@ -357,7 +390,13 @@ def test_signatures_of_other_settings_and_damaged_ones_are_refused(tmp_path: Pat
 
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [prose(1)])
-    for config in (DedupeConfig(against_only=True), DedupeConfig(level="line", keep="longest")):
+    for config in (
+        DedupeConfig(against_only=True),
+        DedupeConfig(level="line", keep="longest"),
+        DedupeConfig(level="line", near=True),
+        DedupeConfig(level="line", semantic="drop"),
+        DedupeConfig(level="paragraph", verify_representative=True),
+    ):
         with pytest.raises(UsageError):
             dedupe([path], tmp_path / "out", config=config)
 
@@ -478,18 +517,36 @@ class Topics:
 def test_the_same_meaning_is_told_apart_from_the_same_text(tmp_path: Path) -> None:
     texts = ["cat sat here", "cat sat here!", "dog barked once more", "elephants", "horse", "mouse"]
     path = jsonl(tmp_path / "a.jsonl", texts)
-    for semantic, kept in (("label", 5), ("drop", 3)):
+    for semantic, kept, methods in (
+        ("label", 5, ["exact"]),
+        ("drop", 3, ["exact", "semantic", "semantic"]),
+    ):
         out = tmp_path / semantic
-        config = parse(DedupeConfig, {"semantic": semantic}, "dedupe")
+        config = parse(DedupeConfig, {"semantic": semantic, "max_source_loss": 0.4}, "dedupe")
         done = dedupe([path], out, config=config, embedder=Topics())
-        assert (done.counts["duplicate"], done.counts["semantic"]) == (1, 2)
+        assert (done.counts["duplicate"], done.counts["semantic"]) == (len(methods), 2)
+        books = done.accounting["a.jsonl"]
+        assert books.pop("read") == sum(books.values()) == 6
+        assert done.warnings == ["a.jsonl: 3 of 6 documents are duplicates"] * (kept == 3)
         assert len(ids(out / "kept" / "a.jsonl")) == done.counts["kept"] == kept
         rows = table(out / "semantic.parquet")
         assert [(row["doc_id"], row["matched_doc_id"]) for row in rows] == [
             ("a2", "a0"),
             ("a5", "a4"),
         ]
-        assert [row["doc_id"] for row in table(out / "duplicates.parquet")] == ["a1"]
+        gone = table(out / "duplicates.parquet")
+        assert [row["method"] for row in gone] == methods
+        assert [(row["doc_id"], row["matched_doc_id"]) for row in gone] == [
+            ("a1", "a0"),
+            ("a2", "a0"),
+            ("a5", "a4"),
+        ][: len(gone)]
+        assert [row["cluster_id"] is None for row in gone] == [m == "semantic" for m in methods]
+    assert gone[1]["reason"] == "cosine 1.000 of topics"
+    config = DedupeConfig(semantic="drop", annotate=True)
+    dedupe([path], tmp_path / "labels", config=config, embedder=Topics())
+    labels = [row["label"] for row in table(tmp_path / "labels" / "labels.parquet")]
+    assert labels == ["kept", "duplicate", "duplicate", "kept", "kept", "duplicate"]
 
 
 def test_bad_parquet_rows_are_in_the_books(tmp_path: Path) -> None:

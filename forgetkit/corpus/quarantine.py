@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
-from forgetkit.errors import ForgetkitError, TooManyBadRowsError
+from forgetkit.errors import ForgetkitError, InputError, TooManyBadRowsError
 from forgetkit.files import canonical_json, sha256_bytes, write_text
 
 MOST_RECORDS = 1_000_000
 """Records held in memory; a corpus with more bad rows than this is given up at once."""
+
+NO_TEXT = "records without plain text (HTML pages, requests, images)"
+"""What is filtered."""
 
 
 @dataclass
@@ -157,3 +161,27 @@ class Quarantine:
     def accounting(self) -> dict[str, dict[str, int]]:
         """Return the books by file, sorted."""
         return {file: asdict(counts) for file, counts in sorted(self.files.items())}
+
+
+def nothing_kept(corpus: Sequence[Path], total: Counts, first: str, mend: str) -> InputError:
+    """Return the error of a corpus without a document.
+
+    Args:
+        corpus: what the user named.
+        total: its books.
+        first: the reason of the first bad row.
+        mend: what to do about bad rows.
+    """
+    found, mends = [], []
+    if total.quarantined:
+        found.append(f"{total.quarantined} bad rows, the first: {first}")
+        mends.append(mend)
+    if total.filtered:
+        found.append(f"{total.filtered} {NO_TEXT}")
+        mends.append("Of web archives take the WET files, which hold the text of the pages.")
+    return InputError(
+        "the corpus is empty",
+        where=", ".join(str(path) for path in corpus),
+        found=" and ".join(found),
+        mend=" ".join(mends),
+    )

@@ -10,7 +10,7 @@ from forgetkit.corpus.columns import Wanted
 from forgetkit.corpus.document import Document
 from forgetkit.corpus.formats import FORMATS, format_of
 from forgetkit.corpus.hub import hub_files, is_hub
-from forgetkit.corpus.quarantine import Quarantine
+from forgetkit.corpus.quarantine import Quarantine, nothing_kept
 from forgetkit.errors import InputError
 
 WHOLE = "Mend or remove the row: of such data nothing may be missing."
@@ -119,14 +119,10 @@ def check_not_empty(paths: Sequence[Path], quarantine: Quarantine) -> None:
     Raises:
         InputError: nothing was kept.
     """
-    if quarantine.total().kept == 0:
-        bad = quarantine.total().quarantined
-        raise InputError(
-            "the corpus is empty",
-            where=", ".join(str(path) for path in paths),
-            found=f"{bad} bad rows, the first: {quarantine.rows[0].reason}" if bad else "",
-            mend=quarantine.mend if bad else "",
-        )
+    total = quarantine.total()
+    if total.kept == 0:
+        first = quarantine.rows[0].reason if quarantine.rows else ""
+        raise nothing_kept(paths, total, first, quarantine.mend)
 
 
 def read_all(paths: Sequence[Path], columns: Mapping[str, str] | None = None) -> list[Document]:

@@ -86,7 +86,7 @@ def _response(body: bytes, head: Mapping[str, str], number: int, offset: int) ->
 def _text(body: bytes, charset: str, head: Mapping[str, str], number: int, offset: int) -> Row:
     try:
         text = body.decode(charset)
-    except (UnicodeDecodeError, LookupError):
+    except (ValueError, LookupError):  # UnicodeError of codecs like "undefined", NUL in a name
         return Row(number, offset, None, "text in another encoding than stated", sha256_bytes(body))
     values = {"id": head.get("warc-record-id", "").strip("<>") or None, "text": text}
     return Row(number, offset, values, raw=body)

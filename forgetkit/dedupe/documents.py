@@ -22,7 +22,7 @@ from forgetkit.dedupe.meaning import SameMeaning, same_meaning
 from forgetkit.dedupe.nearby import Nearby, Shingled, compare_near
 from forgetkit.dedupe.shards import Shard
 from forgetkit.dedupe.signing import Sign, key_name, shingle_piece
-from forgetkit.dedupe.tables import write_clusters, write_duplicates, write_labels
+from forgetkit.dedupe.tables import Also, write_clusters, write_duplicates, write_labels
 from forgetkit.embed import open_embedder
 from forgetkit.match.signatures import bands_for
 
@@ -44,21 +44,21 @@ class Documents:
         catalogue = Catalogue.load(where, job.settled, alone=config.against_only)
         near = self._compare(catalogue)
         clusters = self._cluster(catalogue, near)
-        dropped = self._write_tables(catalogue, near, clusters)
-        alike = self._same_meaning(catalogue, dropped)
-        gone = np.union1d(dropped, alike.numbers) if config.semantic == "drop" else dropped
+        matches = match_copies(clusters, catalogue, near, config.threshold)
+        dropped = np.sort(matches.numbers[matches.numbers >= catalogue.settled])
+        alike, model = self._same_meaning(catalogue, dropped)
+        dropping = config.semantic == "drop"
+        gone = np.union1d(dropped, alike.numbers) if dropping else dropped
+        also = Also(alike, model) if dropping else None
+        self._write_tables(catalogue, matches, clusters, gone, also)
         if not config.annotate:
             self._write_kept(catalogue, gone)
         if job.store is not None and not job.store.holds(job.digest):
             job.store.add(job.digest, self._to_store(catalogue, gone))
         extra = {"clusters": len(clusters)}
-        if config.semantic == "off":
-            return job.summary(self._by_file(catalogue, dropped), extra)
-        extra |= {"semantic": len(alike.numbers), "semantic_unread": alike.left_out}
-        alike_lost = np.setdiff1d(gone, dropped)
-        return job.summary(
-            self._by_file(catalogue, dropped), extra, self._by_file(catalogue, alike_lost)
-        )
+        if config.semantic != "off":
+            extra |= {"semantic": len(alike.numbers), "semantic_unread": alike.left_out}
+        return job.summary(self._by_file(catalogue, gone), extra)
 
     def _by_file(self, catalogue: Catalogue, numbers: Numbers) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -68,17 +68,18 @@ class Documents:
             found[label] = found.get(label, 0) + count
         return found
 
-    def _same_meaning(self, catalogue: Catalogue, dropped: Numbers) -> SameMeaning:
+    def _same_meaning(self, catalogue: Catalogue, dropped: Numbers) -> tuple[SameMeaning, str]:
+        """Return the documents of one meaning among those that are left, and the model."""
         job, config = self.job, self.job.config
         left = np.setdiff1d(np.arange(catalogue.settled, len(catalogue)), dropped)
         if config.semantic == "off":
-            return SameMeaning(left[:0], left[:0], np.zeros(0), len(left))
+            return SameMeaning(left[:0], left[:0], np.zeros(0), len(left)), ""
         job.progress.stage("comparing meanings", None)
         embedder = job.embedder or open_embedder(config.embedder)
         pieces = enumerate(job.pieces, job.settled)
         alike = same_meaning(catalogue, pieces, left, config, embedder)
         alike.write(job.out / "semantic.parquet", catalogue, embedder.name)
-        return alike
+        return alike, embedder.name
 
     def _compare(self, catalogue: Catalogue) -> Nearby:
         config = self.job.config
@@ -104,10 +105,16 @@ class Documents:
             return split_by_representative(clusters, catalogue, near, config.threshold, rank)
         return clusters
 
-    def _write_tables(self, catalogue: Catalogue, near: Nearby, clusters: Clusters) -> Numbers:
-        """Write what was found; return the numbers of our documents that go, sorted."""
+    def _write_tables(
+        self,
+        catalogue: Catalogue,
+        matches: Matches,
+        clusters: Clusters,
+        gone: Numbers,
+        also: Also | None,
+    ) -> None:
+        """Write what was found; `gone` are the sorted numbers of our documents that go."""
         out, config = self.job.out, self.job.config
-        matches = match_copies(clusters, catalogue, near, config.threshold)
         ours = matches.numbers >= catalogue.settled
         names = write_clusters(out / "clusters.parquet", clusters, catalogue)
         _, group = clusters.dropped()
@@ -117,11 +124,10 @@ class Documents:
             [names[number] for number in group[ours].tolist()],
             catalogue,
             config.compare,
+            also,
         )
-        dropped = np.sort(matches.numbers[ours])
         if config.annotate:
-            write_labels(out / "labels.parquet", catalogue, clusters, names, dropped)
-        return dropped
+            write_labels(out / "labels.parquet", catalogue, clusters, names, gone)
 
     def _write_kept(self, catalogue: Catalogue, dropped: Numbers) -> None:
         job = self.job

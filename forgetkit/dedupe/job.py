@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
 from forgetkit.corpus.pieces import Piece
+from forgetkit.corpus.quarantine import NO_TEXT
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.parts import tables_of
 from forgetkit.dedupe.signing import Shingle, shingles_in
@@ -186,42 +187,68 @@ class Job:
         self,
         lost: Mapping[str, int],
         extra: Mapping[str, int],
-        alike: Mapping[str, int] | None = None,
+        cut: Mapping[str, tuple[int, int]] | None = None,
     ) -> dict[str, Any]:
         """Return counts, books by file and warnings.
 
         Args:
             lost: documents that go, by file.
             extra: other counts.
-            alike: documents that go for their meaning, by file; None where nobody looked.
+            cut: of the line and paragraph levels, how many are cut out and how many there are,
+                by file.
         """
         accounting = {file: asdict(books) for file, books in books_of(self.parts).items()}
         for file, books in accounting.items():
             books["duplicate"] = lost.get(file, 0)
             books["kept"] -= lost.get(file, 0)
-            if alike is not None:
-                books["semantic"] = alike.get(file, 0)
-                books["kept"] -= alike.get(file, 0)
         names = ("read", "kept", "duplicate", "quarantined")
         counts = {name: sum(books[name] for books in accounting.values()) for name in names}
-        gone = sum((alike or {}).values())
         filtered = sum(books["filtered"] for books in accounting.values())
-        if counts["read"] != sum(counts[name] for name in names[1:]) + filtered + gone:
+        if counts["read"] != sum(counts[name] for name in names[1:]) + filtered:
             raise ForgetkitError("rows do not add up", found=str(counts))
         return {
             "counts": counts | dict(extra),
             "accounting": accounting,
-            "warnings": self._warnings(accounting, counts["quarantined"]),
+            "warnings": self._warnings(accounting, cut or {}, counts["quarantined"], filtered),
             "ignored_files": list(self.ours.ignored),
         }
 
-    def _warnings(self, accounting: dict[str, dict[str, int]], quarantined: int) -> list[str]:
-        limit = self.config.max_source_loss
-        warnings = [
-            f"{file}: {books['duplicate']} of {books['read']} documents are duplicates"
-            for file, books in accounting.items()
-            if books["read"] > 1 and books["duplicate"] / books["read"] > limit
-        ]
+    def _warnings(
+        self,
+        accounting: Mapping[str, Mapping[str, int]],
+        cut: Mapping[str, tuple[int, int]],
+        quarantined: int,
+        filtered: int,
+    ) -> list[str]:
+        rows = {file: (books["duplicate"], books["read"]) for file, books in accounting.items()}
+        warnings = self._losses(rows, "documents") + self._losses(cut, f"{self.config.level}s")
         if quarantined:
             warnings.append(f"{quarantined} bad rows were put into quarantine.jsonl")
+        if filtered:
+            warnings.append(f"{filtered} {NO_TEXT} were passed over")
         return warnings
+
+    def _losses(self, losses: Mapping[str, tuple[int, int]], what: str) -> list[str]:
+        """Name the files and folders that lose more than is allowed: lost and all, by file."""
+        sources = {(file,): file for file in losses} | {
+            tuple(files): folder for folder, files in self._folders(losses).items()
+        }
+        warnings = []
+        for files, name in sources.items():
+            lost, of = (sum(losses[file][side] for file in files) for side in (0, 1))
+            if of > 1 and lost / of > self.config.max_source_loss:
+                warnings.append(f"{name}: {lost} of {of} {what} are duplicates")
+        return warnings
+
+    def _folders(self, files: Iterable[str]) -> dict[str, list[str]]:
+        """Return the files of each folder, named or below one, that holds several."""
+        paths = {piece.label: piece.path for piece in self.pieces}
+        named = [path for path in self.paths if path.is_dir()]
+        found: dict[str, list[str]] = {}
+        for file in files:
+            above = [str(folder) for folder in PurePosixPath(file).parents][:-1]
+            at = paths.get(file)
+            above += [str(n) for n in named if at and at.is_relative_to(n.absolute())]
+            for folder in above:
+                found.setdefault(folder, []).append(file)
+        return {folder: some for folder, some in found.items() if len(some) > 1}

@@ -187,7 +187,8 @@ def _sweep(out: Path) -> None:
 
 def _outputs(config: DedupeConfig) -> tuple[str, ...]:
     if config.level != "document":
-        return ("duplicates.parquet", "quarantine.jsonl") + (() if config.annotate else ("kept",))
+        corpus = "labels.parquet" if config.annotate else "kept"
+        return corpus, "duplicates.parquet", "quarantine.jsonl"
     corpus = "labels.parquet" if config.annotate else "kept"
     alike = () if config.semantic == "off" else ("semantic.parquet",)
     return corpus, *alike, "duplicates.parquet", "clusters.parquet", "quarantine.jsonl"
@@ -203,4 +204,13 @@ def _refuse_contradictions(
     if config.level != "document" and (config.keep != "first" or config.prefer):
         raise UsageError(
             f"of equal {config.level}s the first stays", mend="Leave --keep and --prefer out."
+        )
+    idle = [
+        name
+        for name in ("near", "threshold", "verify_representative", "semantic")
+        if name in config.model_fields_set and getattr(config, name) not in (False, "off")
+    ]
+    if config.level != "document" and idle:
+        raise UsageError(
+            f"{config.level}s are compared exactly", found=", ".join(idle), mend="Leave it out."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,19 @@ import numpy as np
 
 from forgetkit.dedupe.catalogue import Catalogue, Numbers
 from forgetkit.dedupe.clusters import EXACT, Clusters, Matches
+from forgetkit.dedupe.meaning import SameMeaning
 from forgetkit.dedupe.outcome import cluster_name, write_columns
 from forgetkit.files import atomic_stream
 
 REASONS = {"folded": "same letters and digits", "raw": "same bytes"}
+
+
+@dataclass(frozen=True)
+class Also:
+    """Documents that go for their meaning, and the model that compared them."""
+
+    alike: SameMeaning
+    model: str
 
 
 def write_clusters(path: Path, clusters: Clusters, catalogue: Catalogue) -> list[str]:
@@ -44,7 +54,12 @@ def _by_source(clusters: Clusters, catalogue: Catalogue) -> Numbers:
 
 
 def write_duplicates(
-    path: Path, matches: Matches, names: list[str], catalogue: Catalogue, compare: str
+    path: Path,
+    matches: Matches,
+    names: list[str],
+    catalogue: Catalogue,
+    compare: str,
+    also: Also | None = None,
 ) -> None:
     """Write `duplicates.parquet`: for each document that goes, what it matched and why.
 
@@ -54,6 +69,7 @@ def write_duplicates(
         names: the cluster of each.
         catalogue: all documents.
         compare: how exact copies were compared.
+        also: documents that go for their meaning; they come last, without cluster and Jaccard.
     """
     import pyarrow as pa
 
@@ -63,18 +79,26 @@ def write_duplicates(
         REASONS[compare] if same else f"Jaccard {value:.3f} of word 5-grams"
         for same, value in zip(exact.tolist(), matches.jaccard.tolist(), strict=True)
     ]
+    numbers, others = matches.numbers, matches.others
+    methods = np.where(exact, "exact", "near").tolist()
+    if also is not None:
+        numbers = np.concatenate((numbers, also.alike.numbers))
+        others = np.concatenate((others, also.alike.others))
+        methods += ["semantic"] * len(also.alike.numbers)
+        reasons += [f"cosine {value:.3f} of {also.model}" for value in also.alike.cosines.tolist()]
+    rest: list[None] = [None] * (len(numbers) - len(names))
     columns = {
-        "doc_id": pa.array(catalogue.doc_ids(matches.numbers), text),
-        "source": pa.array(catalogue.sources(matches.numbers), text),
-        "matched_doc_id": pa.array(catalogue.doc_ids(matches.others), text),
-        "matched_source": pa.array(catalogue.sources(matches.others), text),
-        "jaccard": pa.array(matches.jaccard, pa.float64()),
-        "method": pa.array(np.where(exact, "exact", "near").tolist(), text),
-        "cluster_id": pa.array(names, text),
+        "doc_id": pa.array(catalogue.doc_ids(numbers), text),
+        "source": pa.array(catalogue.sources(numbers), text),
+        "matched_doc_id": pa.array(catalogue.doc_ids(others), text),
+        "matched_source": pa.array(catalogue.sources(others), text),
+        "jaccard": pa.array([*matches.jaccard.tolist(), *rest], pa.float64()),
+        "method": pa.array(methods, text),
+        "cluster_id": pa.array([*names, *rest], text),
         "reason": pa.array(reasons, text),
-        "containment": pa.array(matches.containment, pa.float64()),
+        "containment": pa.array([*matches.containment.tolist(), *rest], pa.float64()),
         "matched_corpus": pa.array(
-            np.where(matches.others < catalogue.settled, "against", "own").tolist(), text
+            np.where(others < catalogue.settled, "against", "own").tolist(), text
         ),
     }
     write_columns(path, columns)

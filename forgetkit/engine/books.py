@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.corpus import Counts, Quarantine
+from forgetkit.corpus.quarantine import nothing_kept
 from forgetkit.engine.parts import Part
-from forgetkit.errors import InputError, TooManyBadRowsError
+from forgetkit.errors import TooManyBadRowsError
 from forgetkit.files import atomic_stream, canonical_json
 
 if TYPE_CHECKING:
@@ -85,11 +86,5 @@ def check_not_empty(parts: Sequence[Part], corpus: Sequence[Path]) -> None:
     """
     total = sum(books_of(parts).values(), Counts())
     if total.kept == 0:
-        bad = total.quarantined
-        first = next(bad_rows(parts))[0]["reason"] if bad else ""
-        raise InputError(
-            "the corpus is empty",
-            where=", ".join(str(path) for path in corpus),
-            found=f"{bad} bad rows, the first: {first}" if bad else "",
-            mend="See quarantine.jsonl." if bad else "",
-        )
+        first = next(bad_rows(parts))[0]["reason"] if total.quarantined else ""
+        raise nothing_kept(corpus, total, first, "See quarantine.jsonl.")

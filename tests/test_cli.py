@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import small_case
 
 from forgetkit.files import locked, sha256_tree
-from forgetkit.spans import read_spans
+from forgetkit.spans import read_spans, write_spans
 from forgetkit_cli.screen import Output, safe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,12 +110,20 @@ def test_dedupe_in_shards_gathers_to_the_bytes_of_one_run(tmp_path: Path) -> Non
 def test_flags_of_dedupe_that_cannot_be_obeyed_exit_2(tmp_path: Path) -> None:
     corpus, spans = tmp_path / "corpus.jsonl", tmp_path / "spans.parquet"
     corpus.write_text('{"text": "One line."}\n')
-    spans.write_bytes(b"")
+    write_spans(spans, [])
+    renamed = tmp_path / "found.parquet"
+    shutil.copy(spans, renamed)
     cases: list[tuple[str, tuple[str | Path, ...]]] = [
         ("unknown engine 'spark'", (corpus, "--engine", "spark")),
         ("--shard is not i/n; found 3/2", (corpus, "--shard", "3/2")),
         ("are for corpora, not for spans", (spans, "--shard", "1/2")),
         ("are for corpora, not for spans", (spans, "--engine", "ray")),
+        ("are for corpora, not for spans", (renamed, "--workers", "2")),
+        ("level: is for corpora, not for spans", (renamed, "--level", "line")),
+        ("none is dropped. Write --semantic label", (spans, "--semantic", "drop")),
+        ("a spans file is grouped alone; found 2 inputs", (spans, renamed)),
+        ("--keep newest needs a column. Write newest:COLUMN", (corpus, "--keep", "newest")),
+        ("unknown --keep 'longst'. Did you mean 'longest'", (corpus, "--keep", "longst")),
     ]
     for words, arguments in cases:
         done = run("dedupe", *arguments, "--out", tmp_path / "out")

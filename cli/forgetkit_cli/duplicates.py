@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgetkit.errors import UsageError
+from forgetkit.errors import UsageError, nearest
 from forgetkit_cli import options
 from forgetkit_cli.screen import Bars, Output, Screen, paths
 
@@ -99,7 +99,7 @@ def dedupe(
 ) -> None:
     """Drop the copies in a corpus, or group the spans of a spans file."""
     from forgetkit.config import resolve
-    from forgetkit.dedupe import DedupeConfig
+    from forgetkit.dedupe import DedupeConfig, holds_spans
 
     flags = options.given(
         settings,
@@ -115,7 +115,7 @@ def dedupe(
         max_source_loss=max_source_loss,
         max_bad_rows=max_bad_rows,
         seed=seed,
-        **_keep(keep),
+        **_keep(keep, config is not None or any("keep_column" in one for one in settings or ())),
     )
     chosen = resolve(DedupeConfig, "dedupe", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
@@ -126,10 +126,19 @@ def dedupe(
         "workers": workers,
         "engine": engine,
     }
-    if len(source) == 1 and source[0].name.endswith("spans.parquet"):
-        if against or signatures or shard or engine != "local":
+    of_spans = next((path for path in source if holds_spans(path)), None)
+    if of_spans is not None:
+        if len(source) > 1:
             raise UsageError(
-                "--against, --signatures, --shard and --engine are for corpora, not for spans"
+                "a spans file is grouped alone",
+                where=str(of_spans),
+                found=f"{len(source)} inputs",
+                mend="Name one spans file, or a corpus.",
+            )
+        if against or signatures or shard or engine != "local" or workers != 1:
+            raise UsageError(
+                "--against, --signatures, --shard, --engine and --workers are for corpora, "
+                "not for spans"
             )
         _spans(source[0], out, chosen, screen, dry_run)
     else:
@@ -186,9 +195,21 @@ def _show(done: DedupeResult, screen: Screen) -> None:
     )
 
 
-def _keep(value: str | None) -> dict[str, Any]:
-    """Split `newest:COLUMN` into its two settings."""
+def _keep(value: str | None, column_elsewhere: bool) -> dict[str, Any]:
+    """Split `newest:COLUMN` into its two settings.
+
+    Raises:
+        UsageError: an unknown policy, or a column that is missing or too much.
+    """
     if value is None:
         return {}
     policy, _, column = value.partition(":")
+    known = ("first", "longest", "newest", "best")
+    if policy not in known:
+        raise UsageError(f"unknown --keep '{policy}'", mend=nearest(policy, known))
+    if policy in ("newest", "best"):
+        if not column and not column_elsewhere:
+            raise UsageError(f"--keep {policy} needs a column", mend=f"Write {policy}:COLUMN.")
+    elif column:
+        raise UsageError(f"--keep {policy} takes no column", found=column)
     return {"keep": policy, "keep_column": column or None}

@@ -7,7 +7,7 @@ dedupe_spans(Path("mined/spans.parquet"), Path("clusters"))
 
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import DedupeResult
-from forgetkit.dedupe.passages import dedupe_spans
+from forgetkit.dedupe.passages import dedupe_spans, holds_spans
 from forgetkit.dedupe.stage import dedupe, dedupe_shard, preview
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "dedupe",
     "dedupe_shard",
     "dedupe_spans",
+    "holds_spans",
     "preview",
 ]

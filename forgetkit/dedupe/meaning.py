@@ -81,7 +81,7 @@ def same_meaning(
         if len(inside):
             at = int(np.searchsorted(chosen, inside[0]))
             _embed(piece, catalogue.rows[inside], config, embedder, vectors[at:])
-    pairs = _leaders(vectors, config.semantic_threshold)
+    pairs = leaders(vectors, config.semantic_threshold)
     first = np.array([pair[0] for pair in pairs], np.int64)
     second = np.array([pair[1] for pair in pairs], np.int64)
     cosines = np.array([pair[2] for pair in pairs], np.float64)
@@ -105,8 +105,8 @@ def _embed(
             done += len(texts)
 
 
-def _leaders(vectors: npt.NDArray[np.float32], threshold: float) -> list[tuple[int, int, float]]:
-    """Return (document, leader before it, cosine) of those that have one."""
+def leaders(vectors: npt.NDArray[np.float32], threshold: float) -> list[tuple[int, int, float]]:
+    """Return (text, leader before it, cosine) of those that have one."""
     from forgetkit.embed import range_hits
 
     found: dict[int, tuple[int, float]] = {}

@@ -5,17 +5,34 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgetkit import __version__
 from forgetkit.dedupe.config import DedupeConfig
 from forgetkit.dedupe.outcome import MARKER, DedupeResult, cluster_name, result_of, write_table
+from forgetkit.errors import UsageError
 from forgetkit.files import claim_folder, sha256_file, write_json
 from forgetkit.match import clusters_of, folded_text, near_copies
 from forgetkit.progress import Progress, Silent
 from forgetkit.spans import Span, read_spans, write_spans
 
+if TYPE_CHECKING:
+    from forgetkit.embed import Embedder
+
 OUTPUTS = ("spans.parquet", "clusters.parquet")
+SEMANTIC = "semantic.parquet"
+_OF_CORPORA = (
+    "level",
+    "compare",
+    "verify_representative",
+    "keep_column",
+    "prefer",
+    "against_only",
+    "annotate",
+    "max_source_loss",
+    "max_bad_rows",
+    "columns",
+)
 
 
 @dataclass
@@ -48,6 +65,7 @@ def dedupe_spans(
     out: Path,
     *,
     config: DedupeConfig | None = None,
+    embedder: Embedder | None = None,
     progress: Progress | None = None,
 ) -> DedupeResult:
     """Give each span the cluster of its copies; every span stays.
@@ -55,19 +73,22 @@ def dedupe_spans(
     Spans of a work belong together when they overlap the passage's longest copy by half of the
     shorter one, in the work; so a chain of overlapping quotations never grows beyond twice that
     copy. Spans without a work belong together when their letters agree, or their word 5-grams.
+    Clusters of the same meaning stay apart: `semantic.parquet` says which they are.
 
     Args:
         spans_file: `spans.parquet` of `mine`.
         out: folder for `spans.parquet` (with `cluster_id`), `clusters.parquet`, `summary.json`.
         config: settings.
+        embedder: the model that compares meanings; None opens the one that the settings name.
         progress: who watches.
 
     Raises:
         InputError: the file is no spans file.
-        UsageError: `out` holds something else.
+        UsageError: `out` holds something else, or a setting has no effect on spans.
     """
     began = time.monotonic()
     config, progress = config or DedupeConfig(), progress or Silent()
+    _refuse_what_has_no_effect(config)
     spans = read_spans(spans_file)
     identity = {
         "command": "dedupe",
@@ -88,8 +109,77 @@ def dedupe_spans(
         write_spans(out / "spans.parquet", clustered)
         _write_clusters(out / "clusters.parquet", rows)
         counts = {"read": len(spans), "kept": len(clustered), "clusters": len(groups)}
+        if config.semantic != "off":
+            progress.stage("comparing meanings", None)
+            counts |= _same_meaning(out / SEMANTIC, clustered, rows, config, embedder)
         write_json(out / MARKER, identity | {"counts": counts, "warnings": []})
-    return result_of(out, OUTPUTS, time.monotonic() - began)
+    names = OUTPUTS if config.semantic == "off" else (*OUTPUTS, SEMANTIC)
+    return result_of(out, names, time.monotonic() - began)
+
+
+def holds_spans(path: Path) -> bool:
+    """Say whether a file is a spans file, by its columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    try:
+        return {"span_id", "detector", "start", "end"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowInvalid, OSError):
+        return False  # the reader of corpora says what is wrong with it
+
+
+def _refuse_what_has_no_effect(config: DedupeConfig) -> None:
+    usual = DedupeConfig()
+    idle = [name for name in _OF_CORPORA if getattr(config, name) != getattr(usual, name)]
+    if idle:
+        raise UsageError("is for corpora, not for spans", where=", ".join(idle))
+    if config.semantic == "drop":
+        raise UsageError("of spans none is dropped", mend="Write --semantic label.")
+
+
+def _same_meaning(
+    path: Path,
+    spans: list[Span],
+    rows: list[dict[str, Any]],
+    config: DedupeConfig,
+    embedder: Embedder | None,
+) -> dict[str, int]:
+    """Write which clusters say the same, by the spans that stand for them; return the counts."""
+    import pyarrow as pa
+
+    from forgetkit.dedupe.meaning import leaders
+    from forgetkit.embed import open_embedder
+
+    named = {row["representative"] for row in rows}
+    standing = sorted((s for s in spans if s.span_id in named), key=lambda s: (s.place, s.span_id))
+    chosen = standing[: config.semantic_budget]
+    model = embedder or open_embedder(config.embedder)
+    vectors = model.encode([_text(span) for span in chosen]) if chosen else None
+    pairs = leaders(vectors, config.semantic_threshold) if vectors is not None else []
+    found = [
+        {
+            "cluster_id": chosen[one].cluster_id,
+            "representative": chosen[one].span_id,
+            "matched_cluster_id": chosen[other].cluster_id,
+            "matched_representative": chosen[other].span_id,
+            "cosine": round(float(cosine), 4),
+            "model": model.name,
+        }
+        for one, other, cosine in pairs
+    ]
+    text = pa.string()
+    kinds = {
+        "cluster_id": text,
+        "representative": text,
+        "matched_cluster_id": text,
+        "matched_representative": text,
+        "cosine": pa.float64(),
+        "model": text,
+    }
+    write_table(path, found, pa.schema(kinds))
+    return {"semantic": len(found), "semantic_unread": len(standing) - len(chosen)}
 
 
 def _by_work(spans: list[Span], config: DedupeConfig) -> list[list[Span]]:

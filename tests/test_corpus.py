@@ -14,8 +14,17 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetkit.corpus import Document, Quarantine, corpus_files, lines, read_corpus, read_works
+from forgetkit.corpus import (
+    Document,
+    Quarantine,
+    corpus_files,
+    lines,
+    read_corpus,
+    read_works,
+    rows,
+)
 from forgetkit.corpus.rows import csv_rows, depth
+from forgetkit.dedupe import dedupe
 from forgetkit.errors import InputError, TooManyBadRowsError
 
 
@@ -80,6 +89,8 @@ def test_named_columns_are_taken_and_others_refused(tmp_path: Path) -> None:
     assert document.text == "one"
     assert document.doc_id == hashlib.sha256(b"a.jsonl:1").hexdigest()[:16]
     assert quarantine.rows[0].reason == "none of the columns body"
+    (document,) = read(path, columns={"id": "body"})
+    assert document.text == "two"
     with pytest.raises(InputError, match="unknown column role"):
         read(path, columns={"txt": "body"})
 
@@ -304,3 +315,23 @@ def test_cells_of_csv_are_those_of_the_file_line_ends_too(
         (row.values["text"], row.values["note"]) for row in csv_rows(path) if row.values is not None
     ]
     assert found == expected == rows
+
+
+def test_a_text_file_that_is_too_large_is_named_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MAX_TEXT", 10)
+    (tmp_path / "book.txt").write_text("eleven bytes", "utf-8")
+    jsonl(tmp_path / "a.jsonl", {"text": "one"})
+    with pytest.raises(InputError, match=r"book\.txt: a text file is one document"):
+        read(tmp_path)
+    with pytest.raises(InputError, match=r"book\.txt: a text file is one document"):
+        dedupe([tmp_path], tmp_path / "out", workers=2)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_says_what_is_wanted(tmp_path: Path, indent: int | None) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": "one"}, {"text": "two"}], indent=indent), "utf-8")
+    with pytest.raises(InputError, match="JSON array, where one object a line is wanted"):
+        dedupe([path], tmp_path / "out")

@@ -22,7 +22,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def wanted_columns(columns: Mapping[str, str] | None) -> Wanted:
-    """Return the columns to look for by role.
+    """Return the columns to look for by role; who names one that holds text names all of them.
+
+    >>> wanted_columns({"id": "key"})["text"]
+    ('text', 'content')
 
     Raises:
         InputError: a role that there is not.
@@ -32,7 +35,8 @@ def wanted_columns(columns: Mapping[str, str] | None) -> Wanted:
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
         raise InputError("unknown column role", found=unknown[0], mend=f"Known: {list(COLUMNS)}.")
-    return {"id": COLUMNS["id"]} | {role: (name,) for role, name in columns.items()}
+    usual = COLUMNS if set(columns) <= {"id"} else {"id": COLUMNS["id"]}
+    return {**usual, **{role: (name,) for role, name in columns.items()}}
 
 
 def accept(row: Row, label: str, wanted: Wanted, quarantine: Quarantine) -> Document | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit.corpus.lines import MAX_LINE, Line, read_lines
+from forgetkit.errors import InputError
 from forgetkit.files import sha256_bytes
 
 MAX_DEPTH = 128
@@ -67,6 +68,8 @@ def json_row(line: Line) -> Row:
         return _bad(line, line.reason)
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH < depth(content):
         return _bad(line, f"JSON nested deeper than {MAX_DEPTH}")
+    if line.number == 1 and content.lstrip().startswith(b"["):
+        return _bad(line, "a JSON array, where one object a line is wanted (jq -c '.[]')")
     try:
         values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError:
@@ -191,12 +194,19 @@ class _CsvFeed:
 
 
 def text_rows(path: Path) -> Iterator[Row]:
-    """Yield a text file as one row, its stem as the id; an empty file has none."""
-    if path.stat().st_size > MAX_TEXT:
-        from forgetkit.files import sha256_file
+    """Yield a text file as one row, its stem as the id; an empty file has none.
 
-        yield Row(1, 0, None, f"text file of more than {MAX_TEXT} bytes", sha256_file(path))
-        return
+    Raises:
+        InputError: it is too large to be one document.
+    """
+    size = path.stat().st_size
+    if size > MAX_TEXT:
+        raise InputError(
+            f"a text file is one document, of {MAX_TEXT} bytes at most",
+            where=str(path),
+            found=f"{size} bytes",
+            mend="Cut it into several files (split -C 60M).",
+        )
     raw = path.read_bytes()
     try:
         text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8")

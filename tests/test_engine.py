@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import types
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mined_corpus
 import pytest
 from faults import KINDS, Faults, Killed
 
 from forgetkit.engine import Output, Part, Shard, Task, once, plan, run
-from forgetkit.errors import ForgetkitError, TamperedError, UsageError
+from forgetkit.errors import ForgetkitError, InputError, TamperedError, UsageError
 from forgetkit.files import PARTS, canonical_json, sha256_tree
 from forgetkit.mine import MineConfig, mine, mine_shard, preview
 from forgetkit.mine.look import Look
@@ -277,3 +283,123 @@ def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "killed").exists()
     assert sha256_tree(tmp_path / "out") == reference
+
+
+class TaskError(Exception):
+    """Stand in for Ray's error of a task, which holds what was raised afar."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("a traceback of forty lines")
+        self.cause = cause
+
+
+class FakeRay(types.ModuleType):
+    """Run tasks in this process, in another folder, on pickled arguments, as Ray would."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("ray")
+        self.folder = folder
+        self.exceptions = types.SimpleNamespace(RayTaskError=TaskError)
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def remote(self, **_: Any) -> Any:
+        return lambda do: types.SimpleNamespace(remote=partial(FakeTask, self.folder, do))
+
+    def wait(self, waiting: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        return waiting[:num_returns], waiting[num_returns:]
+
+    def get(self, task: FakeTask) -> Any:
+        return task.run()
+
+
+class FakeTask:
+    """One call that waits."""
+
+    def __init__(self, folder: Path, do: Any, *arguments: Any) -> None:
+        self.folder, self.do, self.arguments = folder, do, pickle.dumps(arguments)
+
+    def run(self) -> Any:
+        with contextlib.chdir(self.folder):
+            try:
+                return self.do(*pickle.loads(self.arguments))
+            except Exception as error:
+                raise TaskError(error) from error
+
+
+def test_tasks_on_ray_work_in_another_folder_and_raise_what_they_raised(
+    made: tuple[list[Path], MineConfig],
+    reference: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(tmp_path / "elsewhere"))
+    monkeypatch.chdir(made[0][0].parent)
+    config = made[1].model_copy(update={"patterns": Path("patterns.yaml")})
+    look = Look([], None, config, "key")
+    tasks = plan([Path("corpus")], 500).tasks
+    parts = run(tasks, look, tmp_path / "parts", "x", engine="ray")
+    assert sum(part.rows.get("spans", 0) for part in parts) == 39 + 10 + 5
+    lost = Look([], None, config.model_copy(update={"patterns": Path("no.yaml")}), "other")
+    with pytest.raises(InputError, match="no such patterns file") as caught:
+        run(tasks, lost, tmp_path / "more", "x", engine="ray")
+    assert "traceback" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def three(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[list[Path], list[Path], MineConfig, dict[str, str]]:
+    """Copies, patterns and harm in one corpus, and what one worker finds."""
+    folder = tmp_path_factory.mktemp("three")
+    work = next((HERE.parent / "sample_data" / "works").glob("*.txt")).read_text("utf-8")
+    (folder / "corpus").mkdir()
+    (folder / "work.txt").write_text(work[:20_000], "utf-8")
+    insult = "You stupid worthless idiot, I hate you."
+    kinds = (work[3000:3400], insult, "A secret.", "The committee met on Tuesday.")
+    for name in ("a", "b"):
+        rows = [{"text": f"Row {n}. {kinds[n % 4]}"} for n in range(32)]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "corpus" / f"{name}.jsonl").write_text(lines, "utf-8")
+    (folder / "patterns.yaml").write_text("- secret\n", "utf-8")
+    config = MineConfig(
+        detectors=("verbatim", "pattern", "harm"),
+        patterns=folder / "patterns.yaml",
+        harm_head=False,
+        harm_categories=("toxicity",),
+        task_mb=0.002,
+    )
+    corpus, works = [folder / "corpus"], [folder / "work.txt"]
+    found = mine(corpus, folder / "out", works=works, config=config)
+    assert set(found.counts) == {"verbatim", "pattern", "harm"}
+    assert min(found.counts.values()) >= 16
+    return corpus, works, config, sha256_tree(folder / "out")
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_all_detectors_in_one_pass_give_the_same_bytes_with_more_workers(
+    three: tuple[list[Path], list[Path], MineConfig, dict[str, str]], tmp_path: Path, workers: int
+) -> None:
+    corpus, works, config, expected = three
+    assert preview(corpus, config)["tasks"] > 4
+    mine(corpus, tmp_path / "out", works=works, config=config, workers=workers)
+    assert sha256_tree(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("nth", [1, 4, 9, 20])
+def test_all_detectors_in_one_pass_give_the_same_bytes_after_a_kill(
+    three: tuple[list[Path], list[Path], MineConfig, dict[str, str]], tmp_path: Path, nth: int
+) -> None:
+    corpus, works, config, expected = three
+    faults = Faults(nth, "kill")
+    with pytest.MonkeyPatch.context() as patch:
+        faults.install(patch)
+        with pytest.raises(Killed):
+            mine(corpus, tmp_path / "out", works=works, config=config)
+    mine(corpus, tmp_path / "out", works=works, config=config, workers=2)
+    assert sha256_tree(tmp_path / "out") == expected

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.engine.parts import Part
 from forgetkit.engine.task import Task
-from forgetkit.errors import UsageError
+from forgetkit.errors import ForgetkitError, UsageError
 
 if TYPE_CHECKING:
     from forgetkit.engine.run import Work
@@ -39,12 +40,29 @@ def run_on_ray(
         task_on_ray = ray.remote(num_cpus=1, max_retries=RETRIES)(do)
         shared = ray.put(work)
         waiting = {
-            task_on_ray.remote(task, shared, folder.resolve(), identity): number
+            task_on_ray.remote(_from_root(task), shared, folder.resolve(), identity): number
             for number, task in enumerate(tasks)
         }
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
-            yield waiting.pop(ready[0]), ray.get(ready[0])
+            yield waiting.pop(ready[0]), _got(ray, ready[0])
+
+
+def _from_root(task: Task) -> Task:
+    """Return a task for a process in another folder: its files named from the root."""
+    pieces = (replace(piece, path=piece.path.absolute()) for piece in task.pieces)
+    return replace(task, pieces=tuple(pieces))
+
+
+def _got(ray: Any, reference: Any) -> Part:
+    """Return what a task gave, or raise what it raised, without the traceback from afar."""
+    try:
+        part: Part = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ForgetkitError):
+            raise error.cause from None
+        raise
+    return part
 
 
 @contextlib.contextmanager

@@ -11,9 +11,11 @@ from forgetkit.config import Config
 
 
 def _names(value: Any) -> Any:
-    """Accept `a,b` for `["a", "b"]`."""
+    """Accept `a,b` for `["a", "b"]`, and take a name that stands twice once."""
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(dict.fromkeys(value))
     return value
 
 
@@ -179,11 +181,22 @@ class MineConfig(Config):
         description="Detectors that must find a place (half of the shorter span in common) for "
         "its spans to count; 1 takes what any finds.",
     )
-    thresholds: dict[str, float] = Field(
+    thresholds: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
         default_factory=dict,
         description="Least score of a span by detector, in [0, 1], beside the detector's own.",
     )
 
+    quotes: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Copies that stand in quotation marks or are attributed: keep, or drop.",
+    )
+    edits: Annotated[
+        tuple[Literal["verbatim", "normalised", "edited"], ...], BeforeValidator(_names)
+    ] = Field(
+        ("verbatim", "normalised", "edited"),
+        description="Copies that count, by how they were edited; other detectors are not asked.",
+        min_length=1,
+    )
     task_mb: float = Field(
         32.0,
         gt=0.0,
@@ -191,8 +204,23 @@ class MineConfig(Config):
         "and begun again, does anew.",
     )
 
+    def with_whole_paths(self) -> MineConfig:
+        """Return the same settings for a process in another folder: each path from the root."""
+        names = ("patterns", "calibrate", "classifier_checkpoint")
+        models = ("embedder", "classifier", "harm_student")
+        given = {name: getattr(self, name) for name in (*names, *models)}
+        whole: dict[str, Any] = {
+            name: Path(value).absolute()
+            for name, value in given.items()
+            if value is not None and (name in names or Path(value).is_dir())
+        }
+        whole |= {name: str(whole[name]) for name in models if name in whole}
+        whole["ignore"] = tuple(str(Path(name).absolute()) for name in self.ignore)
+        return self.model_copy(update=whole)
+
     def of_looking(self) -> dict[str, Any]:
         """Return the settings that what a task gives depends on."""
         return self.model_dump(
-            mode="json", exclude={"agree", "thresholds", "max_bad_rows", "task_mb"}
+            mode="json",
+            exclude={"agree", "thresholds", "quotes", "edits", "max_bad_rows", "task_mb"},
         )

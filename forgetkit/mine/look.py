@@ -82,7 +82,12 @@ class Look:
         self.calibration: dict[str, dict[str, int | float | str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_own": None}
+        here = {
+            "_works": tuple(path.absolute() for path in self._works),
+            "_seeds": self._seeds and self._seeds.absolute(),
+            "_config": self._config.with_whole_paths(),
+        }
+        return vars(self) | {"_own": None} | here
 
     def prepare(self, progress: Progress) -> None:
         """Make the detectors of this run, in this process, with calibrated thresholds if asked.

@@ -88,6 +88,16 @@ def test_a_higher_recall_lowers_the_threshold_and_the_report_says_what_it_costs(
     assert read_json(tmp_path / "0.5" / "summary.json")["reports"]["harm"] == low
 
 
+def test_labels_are_read_by_the_columns_of_the_run(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in labelled(tmp_path, 100).read_text("utf-8").splitlines()]
+    renamed = [{"ask" if name == "prompt" else name: row[name] for name in row} for row in rows]
+    named: dict[str, Any] = {"detectors": ("harm",), "columns": {"prompt": "ask"}}
+    named["harm_head"] = False
+    config = MineConfig(**named, calibrate=written(tmp_path / "renamed.jsonl", renamed))
+    corpus = written(tmp_path / "corpus.jsonl", [{"ask": "Nothing of note stands here?"}])
+    assert mine([corpus], tmp_path / "out", config=config).reports["harm"]["calibrated_on"] > 80
+
+
 def test_what_cannot_be_calibrated_says_why(tmp_path: Path) -> None:
     corpus = written(tmp_path / "corpus.jsonl", [{"text": "Nothing of note stands here."}])
     config = MineConfig(detectors=("harm",), harm_head=False, calibrate=labelled(tmp_path, 5))

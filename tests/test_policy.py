@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from forgetkit.errors import UsageError
+from forgetkit.config import parse
+from forgetkit.errors import InputError, UsageError
 from forgetkit.mine import MineConfig, preview
 from forgetkit.mine.policy import chosen
 from forgetkit.spans import Span
@@ -33,6 +36,26 @@ def test_a_score_below_the_threshold_of_its_detector_neither_counts_nor_agrees()
     config = MineConfig(detectors=ALL, thresholds={"harm": 0.6})
     assert chosen(spans, config) == spans[:1]
     assert chosen(spans, config.model_copy(update={"agree": 2})) == []
+
+
+def test_quotations_and_edit_classes_can_be_left_out() -> None:
+    exact = replace(span("verbatim", 0, 100), edit_class="verbatim")
+    edited = replace(span("verbatim", 200, 300), edit_class="edited", is_quote=True)
+    found = [exact, edited, span("harm", 400, 500)]
+    assert chosen(found, MineConfig()) == found
+    assert chosen(found, MineConfig(quotes="drop")) == [exact, found[2]]
+    only = MineConfig.model_validate({"edits": "normalised, edited"})
+    assert chosen(found, only) == found[1:]
+
+
+def test_a_detector_named_twice_counts_once_and_a_threshold_is_a_share() -> None:
+    twice = parse(MineConfig, {"detectors": "pattern,pattern", "agree": 2}, "mine")
+    assert twice.detectors == ("pattern",)
+    with pytest.raises(UsageError, match="2 detectors cannot agree"):
+        preview([], twice)
+    for value in (-0.1, 1.5):
+        with pytest.raises(InputError, match=r"thresholds\.harm"):
+            parse(MineConfig, {"thresholds": {"harm": value}}, "mine")
 
 
 def test_a_meaning_that_copies_cover_is_not_told_twice() -> None:

@@ -24,6 +24,7 @@ from forgetkit.match.reworded import Reworded, words_of
 from forgetkit.mine import MineConfig
 from forgetkit.mine.cuts import cut
 from forgetkit.mine.detector import Sought
+from forgetkit.mine.seeds import read_seeds
 from forgetkit.mine.semantic import Semantic
 from forgetkit.progress import Silent
 from forgetkit.spans import Span
@@ -293,7 +294,16 @@ def test_seeds_are_looked_for_without_works() -> None:
     ]
     spans, _ = mined(documents, Sought(seeds=(seed,)))
     (span,) = spans
-    assert (span.doc_id, span.field, span.work_id, span.answer) == ("a", "prompt", None, "No.")
+    assert (span.doc_id, span.field, span.work_id, span.answer) == ("a", "prompt", "seed:1", "No.")
+    named = Sought(seeds=("Nothing of the kind stands here.", seed), seed_ids=("seed:4", "seed:9"))
+    assert [span.work_id for span in mined(documents, named)[0]] == ["seed:9"]
+
+
+def test_seeds_are_named_by_their_line(tmp_path: Path) -> None:
+    (tmp_path / "seeds.txt").write_text("One.\n\nTwo.\nOne.\n", "utf-8")
+    assert read_seeds(tmp_path / "seeds.txt") == {"seed:1": "One.", "seed:3": "Two."}
+    (tmp_path / "seeds.jsonl").write_text('{"text": "A."}\n{"prompt": "B?"}\n', "utf-8")
+    assert read_seeds(tmp_path / "seeds.jsonl") == {"seed:1": "A.", "seed:2": "B?"}
 
 
 def test_a_missing_model_is_named_before_the_corpus_is_read() -> None:

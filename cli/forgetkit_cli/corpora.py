@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from forgetkit_cli import options
 from forgetkit_cli.screen import Bars, Output, Screen, grid, paths
@@ -83,16 +84,20 @@ def mine(
     ] = None,
     settings: options.Settings = None,
     config: options.Config = None,
-    seed: options.Seed = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Find the spans of a corpus that a request is about."""
     from forgetkit.config import resolve
+    from forgetkit.errors import UsageError
     from forgetkit.mine import MineConfig, preview
     from forgetkit.mine import mine as run
 
+    if explain is not None and (dry_run or shard is not None):
+        raise UsageError(
+            "--explain needs a whole run", mend="Leave out --dry-run and --shard, or --explain."
+        )
     flags = options.given(
         settings,
         detectors=detector,
@@ -147,14 +152,25 @@ def _show(found: MineResult, screen: Screen) -> None:
     }
     if not screen.as_json:
         screen.out.print(_books(found.accounting))
+        for name, report in found.reports.items():
+            if report.get("estimated_recall") is not None:
+                screen.out.print(Text(f"{name}: {_recall(report)}"))
     screen.show(
         Output(
             command="mine",
             outputs=paths(found.outputs),
             counts={"spans": sum(found.counts.values()), **found.counts, **total},
             warnings=found.warnings,
+            entries=[{"detector": name, **report} for name, report in found.reports.items()],
         )
     )
+
+
+def _recall(report: Mapping[str, Any]) -> str:
+    """Say how much of what the slow model would find was found, and what it never read."""
+    unread = report.get("pieces_never_judged", report.get("windows_never_read", 0))
+    bounds = f"{report['recall_low']} to {report['recall_high']}"
+    return f"estimated recall {report['estimated_recall']} ({bounds}), {unread} pieces never read"
 
 
 def _books(accounting: Mapping[str, Mapping[str, int]]) -> Table:

@@ -59,7 +59,7 @@ def calibrated(
         raise UsageError(
             "no detector has a threshold to calibrate", mend=f"Use {' or '.join(SETTINGS)}."
         )
-    documents = read_all([config.calibrate])
+    documents = read_all([config.calibrate], config.columns)
     labels = np.array([any(labels_of(document, "found").values()) for document in documents])
     chooses = np.array([fraction("calibrate", document.doc_id) < 0.5 for document in documents])
     _enough(labels, chooses, str(config.calibrate))

@@ -25,12 +25,20 @@ class Sought:
     Attributes:
         works: protected works, those of the indexes among them.
         seeds: single texts that stand for what is looked for.
+        seed_ids: what each is called in spans, as `seed:3`; by number where none are given.
         indexes: files that hold some of the works ready for the verbatim detector.
     """
 
     works: tuple[Work, ...] = ()
     seeds: tuple[str, ...] = ()
     indexes: tuple[Path, ...] = ()
+    seed_ids: tuple[str, ...] = ()
+
+    def seeds_by_id(self) -> dict[str, str]:
+        """Return the seeds by what they are called."""
+        numbers = range(1, len(self.seeds) + 1)
+        names = self.seed_ids or tuple(f"seed:{number}" for number in numbers)
+        return dict(zip(names, self.seeds, strict=True))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ SAME_PLACE = 0.5  # share of the shorter span in common, from which two are of t
 def chosen(spans: Sequence[Span], config: MineConfig) -> list[Span]:
     """Return the spans of one document that count.
 
-    A span needs its detector's threshold, and as many detectors at its place as `agree` says; then
+    A span needs its detector's threshold, a copy also a wanted edit class and to be no quotation
+    where those are dropped, and a span as many detectors at its place as `agree` says; then
     a semantic span that copies cover is dropped, for the copy says more.
     """
     good = [s for s in spans if s.score >= config.thresholds.get(s.detector, 0.0)]
+    good = [s for s in good if not s.edit_class or s.edit_class in config.edits]
+    good = [s for s in good if config.quotes == "keep" or not s.is_quote]
     if config.agree > 1:
         good = [span for span in good if _detectors_at(span, good) >= config.agree]
     copies = [span for span in good if span.detector == "verbatim"]

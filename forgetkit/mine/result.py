@@ -85,6 +85,9 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
     unread = summary["reports"].get("semantic", {}).get("windows_never_read", 0)
     if unread:
         warnings.append(f"{unread} windows were never read by meaning (see max_windows)")
+    unread = summary["reports"].get("harm", {}).get("pieces_never_judged", 0)
+    if unread:
+        warnings.append(f"{unread} pieces were never judged for harm (see harm_budget)")
     bad = sum(counts["quarantined"] for counts in summary["accounting"].values())
     if bad:
         warnings.append(f"{bad} bad rows were put into quarantine.jsonl")

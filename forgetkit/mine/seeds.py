@@ -8,8 +8,11 @@ from forgetkit.corpus import Quarantine, read_corpus
 from forgetkit.errors import InputError
 
 
-def read_seeds(path: Path) -> tuple[str, ...]:
+def read_seeds(path: Path) -> dict[str, str]:
     """Read seeds: one a line of a text file, or the columns `text` or `prompt` of a table.
+
+    Returns:
+        The seeds by `seed:` and their line or row; of equal ones the first.
 
     Raises:
         InputError: the file is missing, has a bad row, or holds no seed.
@@ -17,18 +20,24 @@ def read_seeds(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise InputError("no such seeds file", where=str(path))
     if path.suffix in (".txt", ".md"):
-        seeds = _lines(path)
+        seeds = [(str(number), line) for number, line in enumerate(_lines(path), 1)]
     else:
         quarantine = Quarantine()
         documents = list(read_corpus([path], quarantine=quarantine))
         if quarantine.rows:
             bad = quarantine.rows[0]
             raise InputError(bad.reason, where=f"{path}:{bad.line}")
-        seeds = [document.text or document.prompt or "" for document in documents]
-    found = tuple(dict.fromkeys(seed.strip() for seed in seeds if seed.strip()))
-    if not found:
+        seeds = [
+            (document.source.rpartition(":")[2], document.text or document.prompt or "")
+            for document in documents
+        ]
+    names: dict[str, str] = {}
+    for name, seed in seeds:
+        if seed.strip():
+            names.setdefault(seed.strip(), f"seed:{name}")
+    if not names:
         raise InputError("there is no seed", where=str(path))
-    return found
+    return {name: seed for seed, name in names.items()}
 
 
 def _lines(path: Path) -> list[str]:

@@ -45,15 +45,17 @@ NOMINATED = 16  # windows of works that the prefilter nominates for each window 
 BESIDE = 32  # other windows of a nominated work, evenly spread, that the margin is taken from
 
 Chosen = npt.NDArray[np.int64]
+_WorkPlace = tuple[str | None, int | None, int | None]  # id of the work or seed, start, end
 
 
 @dataclass(frozen=True)
 class _Seed:
-    """A text that stands for what is looked for, and where it comes from."""
+    """A text that stands for what is looked for, and where it comes from: a work, or a seed."""
 
     text: str
     work_id: str | None = None
     window: Window | None = None
+    seed_id: str | None = None
 
 
 class Semantic:
@@ -76,7 +78,7 @@ class Semantic:
         if embedder is None:
             check_embedder(config.embedder)
         self._works = {work.work_id: work.text for work in sought.works}
-        listed = {f"\0{number}": text for number, text in enumerate(sought.seeds)}
+        listed = {f"\0{name}": text for name, text in sought.seeds_by_id().items()}
         self._reworded = Reworded(self._works | listed)
         self._likely: Likely | None = None
         self._fitted_on = 0
@@ -138,7 +140,9 @@ class Semantic:
             row,
             "reworded" if is_work else "seed",
             passage.share,
-            (passage.work_id, passage.work_start, passage.work_end) if is_work else None,
+            (passage.work_id, passage.work_start, passage.work_end)
+            if is_work
+            else (passage.work_id.removeprefix("\0"), None, None),
         )
 
     def _candidates(self, batch: DocumentBatch, field: str, found: Cuts, runs: Runs) -> pa.Table:
@@ -288,17 +292,15 @@ def _follows(
 def _run_span(run: list[tuple[dict[str, Any], float, _Seed]]) -> Span:
     text = "".join(row["text"] + row["gap"] for row, _, _ in run[:-1]) + run[-1][0]["text"]
     _, score, seed = max(run, key=lambda hit: hit[1])
-    place = None
+    place: _WorkPlace = (seed.seed_id, None, None)
     if seed.work_id is not None and seed.window is not None:
         place = seed.work_id, seed.window.start, seed.window.end
     return _span(run[0][0] | {"text": text}, "paraphrase", min(1.0, score), place)
 
 
-def _span(
-    row: dict[str, Any], category: str, score: float, place: tuple[str, int, int] | None
-) -> Span:
+def _span(row: dict[str, Any], category: str, score: float, place: _WorkPlace) -> Span:
     is_pair = row["prompt"] is not None and row["answer"] is not None
-    work_id, work_start, work_end = place or (None, None, None)
+    work_id, work_start, work_end = place
     return Span(
         doc_id=row["doc_id"],
         source=row["source"],
@@ -364,7 +366,7 @@ def _schema() -> pa.Schema:
 
 
 def _seeds(sought: Sought, length: int) -> list[_Seed]:
-    seeds = [_Seed(text) for text in sought.seeds]
+    seeds = [_Seed(text, seed_id=name) for name, text in sought.seeds_by_id().items()]
     for work in sought.works:
         for window in windows(work.text, length, overlap=True):
             if window.end - window.start >= LEAST:

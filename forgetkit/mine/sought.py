@@ -30,7 +30,8 @@ def read_sought(works: Sequence[Path], seeds: Path | None) -> Sought:
                 raise InputError(f"two files hold the work '{name}'", where=str(path))
             found[name] = Work(name, name, text)
     ordered = tuple(found[name] for name in sorted(found))
-    return Sought(ordered, read_seeds(seeds) if seeds else (), tuple(indexes))
+    named = read_seeds(seeds) if seeds else {}
+    return Sought(ordered, tuple(named.values()), tuple(indexes), tuple(named))
 
 
 def digests(works: Sequence[Path], seeds: Path | None, ignore: Sequence[str]) -> dict[str, Any]:

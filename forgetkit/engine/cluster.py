@@ -77,6 +77,7 @@ def started(workers: int) -> Iterator[Any]:
     except ImportError as error:
         mend = "pip install 'forgetkit[ray]'."
         raise UsageError("--engine ray needs Ray", mend=mend) from error
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks after the first that fails
     ours = not ray.is_initialized()
     if ours:
         _start(ray, workers)

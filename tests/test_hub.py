@@ -86,6 +86,16 @@ def test_a_folder_that_the_library_loads_is_named_by_its_name(
     assert done.counts["kept"] == 2
 
 
+def test_a_saved_set_of_splits_is_read_whole_and_has_no_prefix(tmp_path: Path) -> None:
+    part = datasets.Dataset.from_dict({"text": TEXTS})
+    datasets.DatasetDict(train=part, test=part).save_to_disk(tmp_path / "saved")
+    quarantine = Quarantine()
+    assert len(list(read_corpus([tmp_path / "saved"], quarantine=quarantine))) == 6
+    assert quarantine.rows == []
+    with pytest.raises(InputError, match="without hf:"):
+        corpus_files([Path(f"hf:{tmp_path / 'saved'}")])
+
+
 def test_a_set_named_twice_is_read_once(hub: list[tuple[str, str | None]]) -> None:
     paths = [Path("hf:org/name"), Path("hf:org/name@train"), Path("hf:org/name")]
     documents = list(read_corpus(paths, quarantine=Quarantine()))

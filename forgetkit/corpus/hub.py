@@ -41,6 +41,8 @@ def hub_files(path: Path) -> Iterator[tuple[str, Path]]:
             where=str(path),
             mend=f"Write hf:{name}@{whole}, or save the rows and name their folder.",
         )
+    if any((Path(name) / about).is_file() for about in ("state.json", "dataset_dict.json")):
+        raise InputError("is a saved data set", where=str(path), mend=f"Write {name}, without hf:.")
     label, name, part = _named(name)
     found = _loaded(name, part, split, str(path), _FORMS)
     splits = {split: found} if split else dict(found)

@@ -15,7 +15,7 @@ from forgetkit.errors import InputError
 
 WHOLE = "Mend or remove the row: of such data nothing may be missing."
 """What to do about a bad row of data that are read whole."""
-_SAVED = "state.json"
+_SAVED, _SPLITS = "state.json", "dataset_dict.json"
 _ABOUT = (_SAVED, "dataset_info.json")  # beside the Arrow files of a saved data set
 
 
@@ -70,6 +70,8 @@ def _walk(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[Path, Pat
         if not file.is_file() or any(part.startswith(".") for part in relative.parts):
             continue
         if file.name in _ABOUT and (file.parent / _SAVED).is_file():
+            continue
+        if file.name == _SPLITS and next(file.parent.glob(f"*/{_SAVED}"), None):
             continue
         if format_of(file) is not None:
             yield file, path

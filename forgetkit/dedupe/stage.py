@@ -207,7 +207,7 @@ def _refuse_contradictions(
         )
     idle = [
         name
-        for name in ("near", "threshold", "verify_representative", "semantic")
+        for name in ("near", "verify_representative", "semantic")
         if name in config.model_fields_set and getattr(config, name) not in (False, "off")
     ]
     if config.level != "document" and idle:

@@ -174,16 +174,6 @@ def _train(
     first = None if config.watch_every else watch(0)
     if first:
         check_known(first.done, validation)
-    run = TrainSettings(
-        report_to=tuple(config.report_to),
-        learning_rate=rate,
-        batch_size=config.batch_size,
-        watch_every=config.watch_every,
-        seed=derive(config.seed, "training") % 2**32,
-        most_tokens=forward_tokens(config, language_model.device.type),
-        reference_splits=method.reference_splits(),
-        reference_likelihoods=reference_likelihoods(method, config),
-    )
     with (
         tempfile.TemporaryDirectory(prefix="forgetkit-") as scratch,
         tracked_below(out),
@@ -193,7 +183,7 @@ def _train(
             language_model,
             items,
             objective(method, config),
-            run,
+            _training(method, config, rate, language_model.device.type),
             watch=watch,
             advance=_advance(progress),
             scratch=Path(scratch),
@@ -212,6 +202,19 @@ def _train(
         warnings += merged_recites_more(outcome, found["merge"])
     told = {"warnings": warnings, "phases": clock.rounded()} | commit_of(base)
     return record(outcome, rate, size, config) | found | told
+
+
+def _training(method: Method, config: UnlearnConfig, rate: float, device: str) -> TrainSettings:
+    return TrainSettings(
+        report_to=tuple(config.report_to),
+        learning_rate=rate,
+        batch_size=config.batch_size,
+        watch_every=config.watch_every,
+        seed=derive(config.seed, "training") % 2**32,
+        most_tokens=forward_tokens(config, device),
+        reference_splits=method.reference_splits(),
+        reference_likelihoods=reference_likelihoods(method, config),
+    )
 
 
 def _advance(progress: Progress) -> Any:

@@ -124,7 +124,7 @@ def _tools(m: Measured) -> str:
                 found["version"],
                 found["size"],
                 parts,
-                str(found["peak_mb"]),
+                str(found.get("peak_mb", "–")),
                 "; ".join(quality),
             )
         )

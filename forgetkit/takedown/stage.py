@@ -308,6 +308,7 @@ class _Walk:
         )
         counts = {"steps": int(done.run["steps"]), "best_step": int(done.run["best_step"])}
         self._done("unlearned", "unlearned", started, counts, done.seconds > 0)
+        self.result.warnings += done.run.get("warnings", [])
         if done.adapter.is_dir():  # full fine-tuning writes a model alone
             self.result.outputs["adapter"] = done.adapter
         if done.model:

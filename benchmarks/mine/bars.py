@@ -28,8 +28,6 @@ REASONS = {
     "full one",
     "MiniLM on CPU: sentence-transformers": "the gain is bf16's, at cosine .9999, where the "
     "processor has it; int8 is faster, at .992",
-    "near duplicates, recall": "not explained yet: .9956 at the small size",
-    "near duplicates, precision": "not explained yet: 1 at the small size",
 }
 """Why a bar is not met, by its name, where more is known than the figure says."""
 

@@ -127,7 +127,8 @@ def near_scores(near: Path, least: float, found: dict[str, Any], pairs: str) -> 
     Args:
         near: folder of the data.
         least: Jaccard of a true pair.
-        found: a job's result with pairs, or with `kept` where a tool only says what stays.
+        found: a job's result with pairs, or with `kept` where a tool only says what stays; and
+            with pairs `together` where it has groups that its pairs alone do not join.
         pairs: which of its lists of pairs.
 
     Returns:
@@ -140,7 +141,8 @@ def near_scores(near: Path, least: float, found: dict[str, Any], pairs: str) -> 
     rows = pq.read_table(near / "truth.parquet").to_pylist()
     true = {(row["a"], row["b"]) for row in rows if row["jaccard"] >= least}
     if pairs in found:
-        return _paired(true, {(min(pair), max(pair)) for pair in map(tuple, found[pairs])})
+        named = {(min(pair), max(pair)) for pair in map(tuple, found[pairs])}
+        return _paired(true, named, named | set(map(tuple, found.get("together", ()))))
     kept = set(found["kept"])
     everything = {str(row["id"]) for row in read_lines(near / "made.jsonl")}
     partnered = {name for pair in true for name in pair}
@@ -151,7 +153,9 @@ def near_scores(near: Path, least: float, found: dict[str, Any], pairs: str) -> 
     }
 
 
-def _paired(true: set[tuple[str, str]], named: set[tuple[str, str]]) -> dict[str, Any]:
+def _paired(
+    true: set[tuple[str, str]], named: set[tuple[str, str]], together: set[tuple[str, str]]
+) -> dict[str, Any]:
     group: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -159,7 +163,7 @@ def _paired(true: set[tuple[str, str]], named: set[tuple[str, str]]) -> dict[str
             name = group[name]
         return name
 
-    for one, two in named:
+    for one, two in together:
         group[root(one)] = root(two)
     ordered = {(min(pair), max(pair)) for pair in true}
     return {

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from timing import Stopwatch, arguments
 
 from forgetkit import __version__
 from forgetkit.dedupe import DedupeConfig, dedupe
+
+
+def together(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return pairs that join all documents of each cluster; a row names the one it matched."""
+    first: dict[str, str] = {}
+    joined = [(row["matched_doc_id"], row["doc_id"]) for row in found]
+    return joined + [(first.setdefault(r["cluster_id"], r["doc_id"]), r["doc_id"]) for r in found]
 
 
 def main() -> None:
@@ -28,7 +38,9 @@ def main() -> None:
     watch.say(
         out,
         version=f"forgetkit {__version__}",
-        pairs=[(row["matched_doc_id"], row["doc_id"]) for row in found],
+        # Whose letters are the same is judged with the exact ones, whatever their words.
+        pairs=[(r["matched_doc_id"], r["doc_id"]) for r in found if r["method"] != "exact"],
+        together=together(found),
         exact=[row["doc_id"] for row in only],
     )
 

@@ -95,3 +95,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(names)}."
+
+
+def load_errors() -> tuple[type[Exception], ...]:
+    """Return what the libraries raise where the files of a model or an adapter are damaged."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    plain = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError)
+    return (*plain, SafetensorError, StrictDataclassError)

@@ -21,9 +21,15 @@ def _metric(
     source: str = "",
     version: int = 1,
 ) -> Entry:
-    kind = "metrics"
     return Entry(
-        kind, name, summary, source, reads=reads, better=better, version=version, worked=worked
+        "metrics",
+        name,
+        summary,
+        source,
+        reads=reads,
+        better=better,
+        version=version,
+        worked=worked,
     )
 
 

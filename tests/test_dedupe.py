@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
+from stand_ins import one_hot
 
 from forgetkit.dedupe import DedupeConfig, dedupe, dedupe_spans
 from forgetkit.errors import InputError, UsageError
@@ -163,29 +161,16 @@ def test_spans_without_a_work_are_grouped_by_their_text(tmp_path: Path) -> None:
     assert clustered(tmp_path, spans) == [["1", "2"], ["3", "4"], ["5"]]
 
 
-class Lengths:
-    """An embedder whose vector is the number of words."""
-
-    name = "lengths"
-    dimension = 8
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        return np.eye(8, dtype=np.float32)[[len(text.split()) for text in texts]]
-
-
 def test_clusters_of_one_meaning_are_named_and_stay_apart(tmp_path: Path) -> None:
     texts = ["Short!", "short", "one two", "three four", "other"]
     spans = [span(str(n), 0, 10, work=None, text=text) for n, text in enumerate(texts)]
     write_spans(tmp_path / "spans.parquet", spans)
     config = DedupeConfig(semantic="label")
     done = dedupe_spans(
-        tmp_path / "spans.parquet", tmp_path / "out", config=config, embedder=Lengths()
+        tmp_path / "spans.parquet",
+        tmp_path / "out",
+        config=config,
+        embedder=one_hot("lengths", lambda text: len(text.split())),
     )
     assert (done.counts["clusters"], done.counts["semantic"]) == (4, 2)
     rows = table(tmp_path / "out" / "semantic.parquet")

@@ -10,17 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from stand_ins import one_hot
 
 from forgetkit.config import parse
 from forgetkit.dedupe import DedupeConfig, dedupe
@@ -495,23 +494,7 @@ def test_cutting_lines_leaves_the_others_whole(lines: list[str], data: st.DataOb
     assert left == "".join(line for n, line in enumerate(whole) if n not in gone)
 
 
-class Topics:
-    """An embedder whose vector is the first word of a text."""
-
-    name = "topics"
-    dimension = 8
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        vectors = np.zeros((len(texts), 8), np.float32)
-        for place, text in enumerate(texts):
-            vectors[place, len(text.split()[0]) % 8] = 1.0
-        return vectors
+TOPICS = one_hot("topics", lambda text: len(text.split()[0]) % 8)
 
 
 def test_the_same_meaning_is_told_apart_from_the_same_text(tmp_path: Path) -> None:
@@ -523,7 +506,7 @@ def test_the_same_meaning_is_told_apart_from_the_same_text(tmp_path: Path) -> No
     ):
         out = tmp_path / semantic
         config = parse(DedupeConfig, {"semantic": semantic, "max_source_loss": 0.4}, "dedupe")
-        done = dedupe([path], out, config=config, embedder=Topics())
+        done = dedupe([path], out, config=config, embedder=TOPICS)
         assert (done.counts["duplicate"], done.counts["semantic"]) == (len(methods), 2)
         books = done.accounting["a.jsonl"]
         assert books.pop("read") == sum(books.values()) == 6
@@ -544,7 +527,7 @@ def test_the_same_meaning_is_told_apart_from_the_same_text(tmp_path: Path) -> No
         assert [row["cluster_id"] is None for row in gone] == [m == "semantic" for m in methods]
     assert gone[1]["reason"] == "cosine 1.000 of topics"
     config = DedupeConfig(semantic="drop", annotate=True)
-    dedupe([path], tmp_path / "labels", config=config, embedder=Topics())
+    dedupe([path], tmp_path / "labels", config=config, embedder=TOPICS)
     labels = [row["label"] for row in table(tmp_path / "labels" / "labels.parquet")]
     assert labels == ["kept", "duplicate", "duplicate", "kept", "kept", "duplicate"]
 

@@ -351,8 +351,11 @@ def test_each_kind_is_judged_by_what_it_can_show() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "pair", "fact"])
 def test_every_default_threshold_is_of_a_metric_that_its_kind_has(kind: str) -> None:
-    samples = rows("after", "forget", 1, [True])
-    accept(compute(samples, kind, CONFIG), CONFIG.rules(kind))
+    rules = CONFIG.rules(kind)
+    judged = accept(compute(rows("after", "forget", 1, [True]), kind, CONFIG), rules)
+    always = {name for name, rule in rules.items() if not rule.where_measured}
+    assert {metric.name for metric in judged if metric.verdict} == always
+    assert set(rules) <= {metric.name for metric in judged}
 
 
 def test_a_rule_for_an_unknown_metric_names_the_nearest() -> None:

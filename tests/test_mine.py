@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stand_ins import counting_words
 
 from forgetkit.corpus import Document, DocumentBatch, Work
 from forgetkit.errors import InputError, TooManyBadRowsError, UsageError
@@ -38,31 +38,6 @@ class Recorder(Silent):
 
     def stage(self, name: str, total: int | None) -> None:
         self.stages.append((name, total))
-
-
-class WordEmbedder:
-    """Count words: a stand-in for a model that needs no weights."""
-
-    name = "words"
-    dimension = 512
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        from zlib import crc32
-
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()):
-                vectors[row, crc32(word.encode()) % self.dimension] += 1
-        if progress is not None:
-            progress(len(texts), len(texts))
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        return vectors
 
 
 class WordClassifier:
@@ -232,7 +207,7 @@ def test_windows_are_whole_sentences_with_exact_places() -> None:
 
 def semantic(sought: Sought, documents: list[Document], **named: Any) -> tuple[list[Span], Any]:
     config = MineConfig(detectors=("semantic",), semantic_window=60, **named)
-    detector = Semantic(sought, config, embedder=WordEmbedder())
+    detector = Semantic(sought, config, embedder=counting_words(512))
     found = detector.look(DocumentBatch.of(documents))
     spans = found.spans + detector.finish(found.candidates, Recorder())
     return spans, detector.report()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_ins import counting_words
 
 from forgetkit.classify.scan import buffer
 from forgetkit.corpus import Document, DocumentBatch, Work
@@ -34,31 +31,13 @@ STORY = next((SAMPLE / "works").glob("*.txt")).read_text(encoding="utf-8")
 HOST = next((SAMPLE / "holdout").glob("*.txt")).read_text(encoding="utf-8")
 
 
-class Words:
-    """Count words: a stand-in for a model that needs no weights."""
-
-    name = "words"
-    dimension = 256
-
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        vectors = np.full((len(texts), self.dimension), 1e-6, np.float32)
-        for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()):
-                vectors[row, crc32(word.encode()) % self.dimension] += 1
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors
+WORDS = counting_words(256)
 
 
 def mined(
     documents: list[Document], sought: Sought, size: int = 100, **named: Any
 ) -> tuple[list[Span], dict[str, Any]]:
-    detector = Semantic(sought, MineConfig(detectors=("semantic",), **named), embedder=Words())
+    detector = Semantic(sought, MineConfig(detectors=("semantic",), **named), embedder=WORDS)
     found = [
         detector.look(DocumentBatch.of(documents[start : start + size]))
         for start in range(0, len(documents), size)
@@ -181,7 +160,7 @@ def test_a_small_corpus_is_read_whole_though_nothing_in_it_looks_likely(
     documents = [Document(str(n), f"a:{n + 1}", host(n)) for n in range(40)]
     sought = Sought((Work("story", "Story", "Zyxwv quorn blarf, mimsy toves gyred and wabe."),))
     batch = DocumentBatch.of(documents)
-    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=Words())
+    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=WORDS)
     candidates = detector.look(batch).candidates
     assert candidates is not None
     assert not any(candidates["is_above"].to_pylist())
@@ -225,7 +204,7 @@ def test_of_very_many_windows_the_margin_is_taken_from_some_all_over_the_work(
     cast = "Dorothea Scarecrow Woodman Lioness Emerald Kansas"
     work = "\n\n".join(f"{cast} {word} and {word} so." for word in STORY.split()[:40])
     config = MineConfig(detectors=("semantic",), semantic_window=80)
-    detector = Semantic(Sought((Work("w", "W", work),)), config, embedder=Words())
+    detector = Semantic(Sought((Work("w", "W", work),)), config, embedder=WORDS)
     monkeypatch.setattr(detector, "_likely", Nominates())
     monkeypatch.setattr("forgetkit.mine.semantic.WHOLE", 10)
     scores, _, apart = detector._nearest([f"{cast} met again."], Silent())
@@ -239,7 +218,7 @@ def test_what_words_have_found_is_not_read_by_meaning_and_the_rest_is() -> None:
     copied, other = passage(2), host(3)
     text = f"{other} {copied} {host(5)}"
     sought = Sought((Work("story", "Story", STORY),))
-    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=Words())
+    detector = Semantic(sought, MineConfig(detectors=("semantic",)), embedder=WORDS)
     found = detector.look(DocumentBatch.of([Document("d", "a:1", text)]))
     (span,) = found.spans
     assert found.candidates is not None

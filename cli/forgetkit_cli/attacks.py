@@ -44,17 +44,9 @@ def attack(
     model: Annotated[str, typer.Option("--model", help="Unlearned model, or base of --adapter.")],
     forget_set: Annotated[Path, typer.Option("--forget-set", help="Folder that build wrote.")],
     out: options.Out,
-    adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="Adapter to put on --model.")
-    ] = None,
-    before: Annotated[
-        str | None,
-        typer.Option("--before", help="Target model; without it or --adapter nothing is judged."),
-    ] = None,
-    retain_model: Annotated[
-        str | None,
-        typer.Option("--retain-model", help="Model trained without the forget set: the control."),
-    ] = None,
+    adapter: options.Adapter = None,
+    before: options.Before = None,
+    retain_model: options.RetainModel = None,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,

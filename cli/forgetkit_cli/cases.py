@@ -156,11 +156,10 @@ def status(
         due = content.get("due_at")
         today = datetime.now(UTC).date()
         left = str((date.fromisoformat(due[:10]) - today).days) if due else "–"
-        shown = (str(folder), str(content["request"]), str(content["state"]))
-        verdict = content.get("verdict")
-        named = dict(zip(("case", "request", "state"), shown, strict=True))
+        request, state, verdict = content["request"], content["state"], content.get("verdict")
+        named = {"case": str(folder), "request": request, "state": state}
         entries.append({**named, "verdict": verdict, "due": due})
-        rows.append((*shown, str(verdict or "–"), left))
+        rows.append((str(folder), request, state, verdict or "–", left))
     screen = Screen(as_json=as_json, quiet=quiet)
     table = grid(("case", "request", "state", "verdict", "days left"), rows)
     screen.show(Output(command="status", counts={"cases": len(rows)}, entries=entries), table)

@@ -115,7 +115,7 @@ def dedupe(
         max_source_loss=max_source_loss,
         max_bad_rows=max_bad_rows,
         seed=seed,
-        **_keep(keep, config is not None or any("keep_column" in one for one in settings or ())),
+        **_keep(keep),
     )
     chosen = resolve(DedupeConfig, "dedupe", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
@@ -195,7 +195,7 @@ def _show(done: DedupeResult, screen: Screen) -> None:
     )
 
 
-def _keep(value: str | None, column_elsewhere: bool) -> dict[str, Any]:
+def _keep(value: str | None) -> dict[str, Any]:
     """Split `newest:COLUMN` into its two settings.
 
     Raises:
@@ -208,7 +208,7 @@ def _keep(value: str | None, column_elsewhere: bool) -> dict[str, Any]:
     if policy not in known:
         raise UsageError(f"unknown --keep '{policy}'", mend=nearest(policy, known))
     if policy in ("newest", "best"):
-        if not column and not column_elsewhere:
+        if not column:
             raise UsageError(f"--keep {policy} needs a column", mend=f"Write {policy}:COLUMN.")
     elif column:
         raise UsageError(f"--keep {policy} takes no column", found=column)

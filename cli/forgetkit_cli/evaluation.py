@@ -52,16 +52,9 @@ def evaluate(
         Path | None, typer.Option("--forget-set", help="Folder that build wrote.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write; created.")] = None,
-    adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="Adapter to put on --model.")
-    ] = None,
-    before: Annotated[
-        str | None, typer.Option("--before", help="Target model, to compare with.")
-    ] = None,
-    retain_model: Annotated[
-        str | None,
-        typer.Option("--retain-model", help="Model trained without the forget set: the control."),
-    ] = None,
+    adapter: options.Adapter = None,
+    before: options.Before = None,
+    retain_model: options.RetainModel = None,
     attacks: Annotated[
         str | None,
         typer.Option("--attacks", help="all, or relearn,quantize,prompts,sampling,detach."),

@@ -35,6 +35,20 @@ Settings = Annotated[
     typer.Option("--set", help="Any setting of this command as key=value; may be repeated."),
 ]
 
+Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter to put on --model.")]
+Before = Annotated[
+    str | None,
+    typer.Option(
+        "--before",
+        help="Target model, to compare with; without it or --adapter only thresholds that are "
+        "named are judged.",
+    ),
+]
+RetainModel = Annotated[
+    str | None,
+    typer.Option("--retain-model", help="Model trained without the forget set: the control."),
+]
+
 
 def given(values: list[str] | None, **flags: Any) -> dict[str, Any]:
     """Merge `--set key=value` with the flags that were given.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, load_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -70,7 +70,6 @@ def open_sequence(name: str) -> SequenceClassifier:
     Raises:
         InputError: there is no such model, it has no safetensors, or its code would have to run.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -78,7 +77,7 @@ def open_sequence(name: str) -> SequenceClassifier:
             name, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except load_errors() as error:
         raise InputError(
             "is no sequence classifier that can be opened",
             where=name,

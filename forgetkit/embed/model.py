@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, load_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ class SentenceEmbedder:
                     trust_remote_code=False,
                     model_kwargs={"use_safetensors": True},
                 )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except load_errors() as error:
             raise InputError(
                 "is no sentence-transformers model", where=str(folder), found=type(error).__name__
             ) from error

@@ -5,7 +5,7 @@ evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to
 """
 
 from forgetkit.evaluate.config import EvaluateConfig, Rule
-from forgetkit.evaluate.names import check_names
+from forgetkit.evaluate.names import check_names, giver_of, metrics_of
 from forgetkit.evaluate.pool import evaluate_seeds, pool
 from forgetkit.evaluate.rescoring import rescore
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
@@ -17,6 +17,8 @@ __all__ = [
     "check_names",
     "evaluate",
     "evaluate_seeds",
+    "giver_of",
+    "metrics_of",
     "pool",
     "rescore",
 ]

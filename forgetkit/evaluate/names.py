@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from forgetkit.errors import InputError, nearest
 from forgetkit.evaluate.attacks import AttackReport, attack_metrics
-from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.config import USUAL_RULES, EvaluateConfig
 from forgetkit.evaluate.measure import splits_to_read
 from forgetkit.evaluate.metrics import compute
-from forgetkit.evaluate.plugin import CustomMetric
+from forgetkit.evaluate.plugin import SPLITS, CustomMetric
 from forgetkit.evaluate.sample import AFTER, Sample
-from forgetkit.forget_set import ForgetSet
+from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.known_metrics import METRICS
 from forgetkit.registry import entries
 
@@ -31,29 +31,44 @@ def check_names(
     Raises:
         InputError: it will not have one; the message says what is missing.
     """
-    known = _of_set(config, forget_set) + [one.name for one in plugin]
-    for attack in config.attacks:
-        known += _of_attack(attack, config)
+    known = metrics_of(config, forget_set, plugin)
     for name, rule in config.acceptance.items():
         if rule is None or name in known:
             continue
         if name.startswith("task_"):
             if not config.tasks:
                 raise _not_run(name, "a task", "--tasks")
-        elif name.startswith("attack_quantize_") and "quantize" in config.attacks:
-            continue  # the formats depend on the machine
         else:
             raise _unknown(name, known, config)
 
 
+def metrics_of(
+    config: EvaluateConfig,
+    forget_set: ForgetSet | None = None,
+    plugin: Sequence[CustomMetric] = (),
+) -> list[str]:
+    """Return the metrics that a run will have, but for those of tasks; see `check_names`."""
+    known = _of_set(config, forget_set) + [one.name for one in plugin]
+    return known + [name for attack in config.attacks for name in _of_attack(attack, config)]
+
+
+def giver_of(name: str, config: EvaluateConfig) -> str | None:
+    """Return the attack that gives a metric and is not run, if there is one."""
+    for entry in entries("attacks"):
+        if entry.name not in config.attacks and name in _of_attack(entry.name, config):
+            return entry.name
+    return None
+
+
 def _of_set(config: EvaluateConfig, forget_set: ForgetSet | None) -> list[str]:
-    if forget_set is None:
-        attacks = [name for e in entries("attacks") for name in _of_attack(e.name, config)]
-        names = [e.name for e in METRICS if e.name not in attacks]
-        return names + [f"{name}_unseen" for name in names]
-    splits = splits_to_read(forget_set)
-    one_a_split = [Sample(AFTER, name, rows[0]) for name, rows in splits.items()]
-    return [metric.name for metric in compute(one_a_split, forget_set.kind, config)]
+    """Return the metrics of a set, or of any kind of set: those of rows that nobody measured."""
+    kinds: Sequence[str] = tuple(USUAL_RULES)
+    splits: Sequence[str] = SPLITS
+    if forget_set is not None:
+        kinds, splits = (forget_set.kind,), tuple(splits_to_read(forget_set))
+    unmeasured = [Sample(AFTER, split, Example("text", "prompt", "answer")) for split in splits]
+    found = [metric.name for kind in kinds for metric in compute(unmeasured, kind, config)]
+    return list(dict.fromkeys(found))
 
 
 def _of_attack(attack: str, config: EvaluateConfig) -> list[str]:
@@ -64,11 +79,9 @@ def _of_attack(attack: str, config: EvaluateConfig) -> list[str]:
 
 
 def _unknown(name: str, known: Sequence[str], config: EvaluateConfig) -> InputError:
-    for entry in entries("attacks"):
-        if entry.name not in config.attacks:
-            gives = _of_attack(entry.name, config)
-            if name in gives or name.startswith(f"{gives[0]}_"):
-                return _not_run(name, f"the attack '{entry.name}'", f"--attacks {entry.name}")
+    giver = giver_of(name, config)
+    if giver is not None:
+        return _not_run(name, f"the attack '{giver}'", f"--attacks {giver}")
     return InputError(f"acceptance names an unknown metric '{name}'", mend=nearest(name, known))
 
 

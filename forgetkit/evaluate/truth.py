@@ -7,6 +7,7 @@ is one of logarithms, as in the paper's code; its text has the arithmetic mean.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -147,4 +148,4 @@ def harmonic(values: Sequence[float]) -> float:
     >>> harmonic([1.0, 0.5])
     0.6666666666666666
     """
-    return len(values) / sum(1 / value for value in values) if min(values) > 0 else 0.0
+    return statistics.harmonic_mean(values) if min(values) > 0 else 0.0

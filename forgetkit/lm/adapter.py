@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetkit.errors import InputError, UsageError
+from forgetkit.errors import InputError, UsageError, load_errors
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.quantized import is_quantized
 
@@ -241,8 +241,6 @@ def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
 
     from peft import PeftModel
     from safetensors import safe_open
-
-    from forgetkit.lm.load import load_errors
 
     weights = folder / "adapter_model.safetensors"
     if not (folder / "adapter_config.json").is_file() or not weights.is_file():

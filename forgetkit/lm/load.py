@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetkit.errors import InputError, StorageError
+from forgetkit.errors import InputError, StorageError, load_errors
 from forgetkit.files import cache_folder, sha256_file, write_json
 from forgetkit.lm.quantized import FORMATS, quantization
 from forgetkit.lm.ranks import own_device
@@ -169,15 +169,6 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def load_errors() -> tuple[type[Exception], ...]:
-    """Return what the libraries raise where the files of a model or an adapter are damaged."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    plain = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError)
-    return (*plain, SafetensorError, StrictDataclassError)
 
 
 def torch_dtype(name: str, device: str) -> torch.dtype:

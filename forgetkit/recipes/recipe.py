@@ -118,7 +118,7 @@ class Recipe(Config):
             UsageError: it has none of that name, or no run of it has one of the columns.
         """
         found = self.sizes[choice(name, list(self.sizes), "size")]
-        check_columns(self.columns, found.evaluate.attacks, where=f"sizes.{name}")
+        check_columns(self.columns, found.evaluate, where=f"sizes.{name}")
         return found
 
 

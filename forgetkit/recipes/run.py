@@ -139,9 +139,7 @@ def _prepare(
         model=target,
     )
     built = build(inputs, out / "forget_set", config=size.build, progress=progress)
-    check_columns(
-        plan.columns, size.evaluate.attacks, read_forget_set(built.folder), where=plan.title
-    )
+    check_columns(plan.columns, size.evaluate, read_forget_set(built.folder), where=plan.title)
     retain_model = taught("teach_retain", "retain_model")
     others: dict[str, Path] = {}
     for config in (set_of(size, name) for name in names):

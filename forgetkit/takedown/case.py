@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict
 
 from forgetkit import __version__
+from forgetkit.config import Config, parse
 from forgetkit.errors import InputError
 from forgetkit.files import digest_of, read_json, write_json
 from forgetkit.takedown.ledger import Ledger
@@ -29,6 +32,25 @@ STATES = (
     "answered",
 )
 SCHEMA = "forgetkit.case/1"
+
+
+class _Stage(Config):
+    """What a case knows of a stage; more may stand there."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    inputs: dict[str, str]
+
+
+class _Content(Config):
+    """What must stand in `case.json`; more may."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    request: str
+    state: Literal[STATES]  # type: ignore[valid-type]
+    stages: dict[str, _Stage]
+    due_at: date | datetime | None = None
 
 
 @dataclass
@@ -125,32 +147,8 @@ def read_case(folder: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError("is no case", where=str(path))
-    stages = content.get("stages")
-    wrong = {
-        "request": not isinstance(content.get("request"), str),
-        "state": content.get("state") not in STATES,
-        "stages": not isinstance(stages, dict)
-        or not all(
-            isinstance(s, dict) and isinstance(s.get("inputs"), dict) for s in stages.values()
-        ),
-        "due_at": not _is_date(content.get("due_at")),
-    }
-    if any(wrong.values()):
-        key = next(key for key, is_wrong in wrong.items() if is_wrong)
-        raise InputError(
-            f"'{key}' is missing or cannot be read",
-            where=str(path),
-            found=str(content.get(key))[:80],
-            mend="The file was changed by hand: begin again in another folder.",
-        )
+    parse(_Content, content, where=str(path))
     return content
-
-
-def _is_date(value: Any) -> bool:
-    try:
-        return value is None or bool(date.fromisoformat(value[:10]))
-    except (TypeError, ValueError):
-        return False
 
 
 def open_case(folder: Path, request_id: str) -> Case:

@@ -1,4 +1,4 @@
-"""What a takedown would do: the settings of each stage, and a plan that writes nothing."""
+"""What a takedown would do: a plan that writes nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from forgetkit import __version__
-from forgetkit.config import Config, parse
-from forgetkit.evaluate import EvaluateConfig, Rule, check_names
+from forgetkit.config import Config
 from forgetkit.files import digest_of, sha256_file, sha256_tree
 from forgetkit.lm.load import resolve_model
-from forgetkit.mine import MineConfig, preview
+from forgetkit.mine import preview
 from forgetkit.takedown.case import read_case
 from forgetkit.takedown.request import Request, load_request
 from forgetkit.takedown.settings import Settings, load_settings
 
 SUBWORDS = 1.4
 """Tokens of a word of English text, about."""
+LEAST_STEPS = 20
+"""Of a training that is not told how many: ten passes over a forget set that is not there yet."""
 USED = 0.6
 """Share of the speed of one large product that a whole training step reaches, about."""
 
@@ -71,15 +72,14 @@ def plan_takedown(
         InputError: the request, a file, the case or the target model cannot be used.
     """
     asked = load_request(request)
-    chosen = load_settings(settings or asked.settings).with_seed(seed)
-    configs = stage_configs(asked, chosen)
+    chosen = load_settings(settings or asked.settings).with_seed(seed).for_request(asked)
     _, folder = resolve_model(asked.targets.model)
     known = read_case(case)["stages"] if (case / "case.json").is_file() else {}
-    counts: dict[str, int | float | str] = dict(preview(asked.targets.corpora, _mining(configs)))
+    counts: dict[str, int | float | str] = dict(preview(asked.targets.corpora, chosen.mine))
     works = [file.read_text("utf-8", "replace") for work in asked.works for file in work.files]
     counts |= {"works": len(works), "words of works": sum(len(text.split()) for text in works)}
     expected: dict[str, float] = {}
-    if "unlearned" in configs:
+    if asked.remedy != "redact_corpus":
         tokens = _training_tokens(chosen)
         counts["tokens of training, about"] = tokens
         weights = sum(p.stat().st_size for p in folder.glob("*.safetensors")) if folder else 0
@@ -87,41 +87,7 @@ def plan_takedown(
             copies = 1.2 if chosen.unlearn.merge else 0.2  # adapter and state are small beside it
             counts["MB on disk, about"] = round(copies * weights / 1e6)
             expected["unlearned"] = _training_seconds(tokens, weights)
-    return TakedownPlan(case, _planned(asked, configs, known, expected), counts)
-
-
-def stage_configs(request: Request, settings: Settings) -> dict[str, Config]:
-    """Return the settings of each stage that the remedy takes, in their order, by stage.
-
-    Raises:
-        InputError: a threshold cannot be used.
-    """
-    authors = [w.identifiers["author"] for w in request.works if "author" in w.identifiers]
-    about = tuple(dict.fromkeys((*settings.build.about, *authors)))
-    acceptance = settings.evaluate.acceptance | check_acceptance(request)
-    configs: dict[str, Config] = {
-        "mined": _mine_config(request, settings.mine),
-        "deduped": settings.dedupe,
-    }
-    if request.remedy != "unlearn":
-        configs["redacted"] = settings.redact
-    if request.remedy != "redact_corpus":
-        configs["forget_set"] = settings.build.model_copy(update={"about": about})
-        configs["unlearned"] = settings.unlearn
-        evaluation = settings.evaluate.model_copy(update={"acceptance": acceptance})
-        check_names(evaluation)
-        configs["evaluation"] = evaluation
-    return configs
-
-
-def check_acceptance(request: Request) -> dict[str, Rule | None]:
-    """Return the thresholds of a request.
-
-    Raises:
-        InputError: naming the key that is wrong.
-    """
-    values = {"acceptance": request.acceptance}
-    return dict(parse(EvaluateConfig, values, where=f"request {request.id}").acceptance)
+    return TakedownPlan(case, _planned(asked, chosen, known, expected), counts)
 
 
 def mining_inputs(request: Request, config: Config) -> dict[str, Any]:
@@ -135,42 +101,33 @@ def mining_inputs(request: Request, config: Config) -> dict[str, Any]:
     }
 
 
-def _mine_config(request: Request, config: MineConfig) -> MineConfig:
-    if "detectors" not in config.model_fields_set:
-        works = any(work.files for work in request.works)
-        names = (["verbatim", "semantic"] if works else []) + (["harm"] if request.harms else [])
-        config = config.model_copy(update={"detectors": tuple(names)})
-    if request.harms:
-        harm = request.harms[0]
-        given = {"classifier": harm.classifier}
-        threshold = {"harm_threshold": harm.threshold} if harm.threshold else {}
-        config = config.model_copy(update=given | threshold)
-    return config
-
-
-def _mining(configs: Mapping[str, Config]) -> MineConfig:
-    config = configs["mined"]
-    assert isinstance(config, MineConfig)
-    return config
+def _configs(request: Request, settings: Settings) -> dict[str, Config | None]:
+    """Return the stages that the remedy takes, in their order, with their settings."""
+    found: dict[str, Config | None] = {"mined": settings.mine, "deduped": settings.dedupe}
+    if request.remedy != "unlearn":
+        found["redacted"] = settings.redact
+    if request.remedy != "redact_corpus":
+        found["forget_set"], found["unlearned"] = settings.build, settings.unlearn
+        found["evaluation"], found["report"] = settings.evaluate, None
+    return found
 
 
 def _planned(
     request: Request,
-    configs: Mapping[str, Config],
+    settings: Settings,
     known: Mapping[str, Any],
     expected: Mapping[str, float],
 ) -> list[PlannedStage]:
     stages: list[PlannedStage] = []
     before = ""  # a stage that will give something new
-    names = [*configs, *(["report"] if "evaluation" in configs else [])]
-    for name in names:
+    for name, config in _configs(request, settings).items():
         entry = known.get(name, {})
         took = entry.get("seconds") if "counts" in entry else expected.get(name)
         if "counts" not in entry:
             stages.append(PlannedStage(name, "runs", seconds=took))
             before = name
             continue
-        changed = _changed(request, name, configs.get(name), entry["inputs"])
+        changed = _changed(request, name, config, entry["inputs"])
         if changed:
             stages.append(PlannedStage(name, "runs again", f"{', '.join(changed)} changed", took))
             before = name
@@ -194,9 +151,9 @@ def _changed(
 
 
 def _training_tokens(settings: Settings) -> int:
-    """Return about how many tokens a training reads with gradient."""
+    """Return about how many tokens a training reads with gradient; the least where steps vary."""
     build, unlearn = settings.build, settings.unlearn
-    steps = unlearn.steps or 20
+    steps = unlearn.steps or LEAST_STEPS
     rows = unlearn.batch_size * (1 + unlearn.retain_share)
     return round(steps * rows * SUBWORDS * (build.prompt_words + build.answer_words))
 

@@ -10,9 +10,10 @@ from forgetkit.build import BuildConfig
 from forgetkit.config import Config, parse, read_yaml
 from forgetkit.dedupe import DedupeConfig
 from forgetkit.errors import InputError
-from forgetkit.evaluate import EvaluateConfig
+from forgetkit.evaluate import EvaluateConfig, Rule, check_names
 from forgetkit.mine import MineConfig
 from forgetkit.redact import RedactConfig
+from forgetkit.takedown.request import Request
 from forgetkit.unlearn import UnlearnConfig
 
 
@@ -60,6 +61,44 @@ class Settings(Config):
             for name in ("build", "unlearn", "evaluate")
         }
         return self.model_copy(update=changed)
+
+    def for_request(self, request: Request) -> Settings:
+        """Return the settings with what a request asks: detectors, authors, thresholds.
+
+        Raises:
+            InputError: a threshold cannot be used.
+        """
+        authors = [w.identifiers["author"] for w in request.works if "author" in w.identifiers]
+        about = tuple(dict.fromkeys((*self.build.about, *authors)))
+        acceptance = self.evaluate.acceptance | check_acceptance(request)
+        evaluate = self.evaluate.model_copy(update={"acceptance": acceptance})
+        check_names(evaluate)
+        build = self.build.model_copy(update={"about": about})
+        mine = _mining(request, self.mine)
+        return self.model_copy(update={"mine": mine, "build": build, "evaluate": evaluate})
+
+
+def check_acceptance(request: Request) -> dict[str, Rule | None]:
+    """Return the thresholds of a request.
+
+    Raises:
+        InputError: naming the key that is wrong.
+    """
+    values = {"acceptance": request.acceptance}
+    return dict(parse(EvaluateConfig, values, where=f"request {request.id}").acceptance)
+
+
+def _mining(request: Request, config: MineConfig) -> MineConfig:
+    if "detectors" not in config.model_fields_set:
+        works = any(work.files for work in request.works)
+        names = (["verbatim", "semantic"] if works else []) + (["harm"] if request.harms else [])
+        config = config.model_copy(update={"detectors": tuple(names)})
+    if request.harms:
+        harm = request.harms[0]
+        given = {"classifier": harm.classifier}
+        threshold = {"harm_threshold": harm.threshold} if harm.threshold else {}
+        config = config.model_copy(update=given | threshold)
+    return config
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -26,7 +26,7 @@ from forgetkit.report import report
 from forgetkit.results import Results
 from forgetkit.spans import Span, read_spans, write_spans
 from forgetkit.takedown.case import Case, open_case
-from forgetkit.takedown.plan import mining_inputs, stage_configs
+from forgetkit.takedown.plan import mining_inputs
 from forgetkit.takedown.records import DETECTOR, read_record_ids, spans_of_records
 from forgetkit.takedown.request import Request, load_request
 from forgetkit.takedown.settings import Approval, Settings, load_settings
@@ -84,12 +84,10 @@ def takedown(
         LockedError: another process works on the case.
     """
     asked = load_request(request)
-    chosen = load_settings(settings or asked.settings).with_seed(seed)
-    configs = stage_configs(asked, chosen)
+    chosen = load_settings(settings or asked.settings).with_seed(seed).for_request(asked)
     resolve_model(asked.targets.model)  # a missing model is known before anything runs
     with locked(case):
-        opened = open_case(case, asked.id)
-        walk = _Walk(asked, chosen, configs, opened, progress or Silent())
+        walk = _Walk(asked, chosen, open_case(case, asked.id), progress or Silent())
         return walk.run(request, auto_approve=auto_approve)
 
 
@@ -97,15 +95,9 @@ class _Walk:
     """One walk through the rooms; every stage is skipped when its folder is complete."""
 
     def __init__(
-        self,
-        request: Request,
-        settings: Settings,
-        configs: Mapping[str, Any],
-        case: Case,
-        progress: Progress,
+        self, request: Request, settings: Settings, case: Case, progress: Progress
     ) -> None:
         self.request, self.settings, self.case, self.progress = request, settings, case, progress
-        self.configs = configs
         self.folder = case.folder
         self.result = TakedownResult(case.folder, case.state, "")
         self.works = [file for work in request.works for file in work.files]
@@ -153,7 +145,7 @@ class _Walk:
 
     def _mine(self) -> Path:
         started = time.monotonic()
-        config = self.configs["mined"]
+        config = self.settings.mine
         self._prepare("mined", mining_inputs(self.request, config))
         found = mine(
             self.request.targets.corpora,
@@ -181,7 +173,7 @@ class _Walk:
 
     def _dedupe(self, spans: Path) -> Path:
         started = time.monotonic()
-        config = self.configs["deduped"]
+        config = self.settings.dedupe
         self._prepare(
             "deduped", {"spans": sha256_file(spans), "settings": config.model_dump(mode="json")}
         )
@@ -225,7 +217,7 @@ class _Walk:
     def _redact(self, spans: Path) -> bool:
         """Write the corpora without the accepted spans; return whether any was accepted."""
         started = time.monotonic()
-        corpora, config = self.request.targets.corpora, self.configs["redacted"]
+        corpora, config = self.request.targets.corpora, self.settings.redact
         decisions = self.folder / "decisions.sqlite"
         accepted = sorted(name for name, d in current(decisions).items() if d.accepted)
         if not accepted:
@@ -265,7 +257,7 @@ class _Walk:
 
     def _build(self, spans: Path) -> Path | None:
         started = time.monotonic()
-        data, config = self.settings.data, self.configs["forget_set"]
+        data, config = self.settings.data, self.settings.build
         decisions = self.folder / "decisions.sqlite"
         prompts = next((h.prompts for h in self.request.harms if h.prompts), None)
         inputs = Inputs(
@@ -295,7 +287,7 @@ class _Walk:
 
     def _unlearn(self, forget_set: Path) -> Path:
         started = time.monotonic()
-        config = self.configs["unlearned"]
+        config = self.settings.unlearn
         manifest = sha256_file(forget_set / "manifest.json")
         self._prepare(
             "unlearned", {"forget_set": manifest, "settings": config.model_dump(mode="json")}
@@ -317,7 +309,7 @@ class _Walk:
 
     def _evaluate(self, forget_set: Path, unlearned: Path) -> None:
         started = time.monotonic()
-        config = self.configs["evaluation"]
+        config = self.settings.evaluate
         target, merged = self.request.targets.model, unlearned / "model"
         adapter = sha256_tree(unlearned / "adapter")
         made = {"adapter": adapter} if adapter else {"model": model_identity(str(merged))}
@@ -374,7 +366,7 @@ class _Walk:
                 "accepted": counts.get("accepted", 0),
                 "clusters": counts.get("clusters", 0),
             },
-            "detectors": list(self.configs["mined"].detectors),
+            "detectors": list(self.settings.mine.detectors),
             "timings": dict(self.result.seconds),
         }
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from forgetkit.config import Config
 
 
 class UnlearnConfig(Config):
     """Settings of `unlearn`. What decides is the learning rate and the weight of retain."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     method: str = Field("ihl", description="Method by name; see `forgetkit list methods`.")
     settings: dict[str, float] = Field(
@@ -117,8 +115,6 @@ class UnlearnConfig(Config):
 
 class TeachConfig(Config):
     """Settings of `teach`: fine-tune a model until it recites passages."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     rank: int = Field(32, ge=1, le=1024, description="Inner width of the adapter.")
     learning_rate: float = Field(3e-3, gt=0, description="Peak rate of AdamW.")

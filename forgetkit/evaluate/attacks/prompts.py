@@ -172,6 +172,7 @@ def _answers(
         model,
         [prompt_ids(model.tokenizer, e, way.opening) for e in way.examples],
         max_new_tokens=config.answer_tokens,
+        max_tokens=config.max_tokens,
         batch_size=config.generate_batch,
         advance=context.progress.advance,
     )

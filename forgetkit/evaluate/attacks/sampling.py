@@ -83,6 +83,7 @@ def _drawn(
         model,
         [prompt for prompt in prompts for _ in range(times)],
         max_new_tokens=config.answer_tokens,
+        max_tokens=config.max_tokens,
         batch_size=config.generate_batch,
         sampling=Sampling(derive(config.seed, f"leak {split}")),
         advance=context.progress.advance,

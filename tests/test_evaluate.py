@@ -560,3 +560,10 @@ def test_results_hold_the_thresholds_in_force(place: Path, tmp_path: Path) -> No
     run(place, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert content["configuration"]["acceptance"]["leak_rate"] == {"max": 0.01}
+
+
+def test_a_metric_without_a_value_fails_for_that_and_not_for_its_control() -> None:
+    few = Estimate(None, 12, reason="fewer than 20 probes")
+    lacking = Metric("leak_rate", "forget", "lower", after=few, control=few)
+    (judged,) = accept([lacking], {"leak_rate": Rule(control_plus=0.05)})
+    assert (judged.verdict, judged.threshold) == ("fail", "could not be computed")

@@ -40,6 +40,8 @@ def _judge(metric: Metric, rule: Rule) -> Metric:
     relative += _relative(metric, rule)
     if (not relative and rule.is_relative) or not most + least:
         reason = "threshold needs before or control, which is missing"
+        if metric.after.value is None:
+            reason = "could not be computed"
         return replace(metric, threshold=reason, verdict="fail")
     sides: list[tuple[Better, list[Limit]]] = [("lower", most), ("higher", least)]
     found = [_side(metric, better, limits, rule) for better, limits in sides if limits]

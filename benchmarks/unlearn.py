@@ -115,7 +115,7 @@ class Ran:
 
         batch, cross_entropy = self.batch, torch.nn.functional.cross_entropy
         if self.logits.dim() == 3:
-            labels = torch.full(self.logits.shape[:2], -100)
+            labels = batch["target"].new_full(self.logits.shape[:2], -100)
             labels[batch["row"], batch["position"]] = batch["target"]
             flat = cross_entropy(
                 self.logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
@@ -132,9 +132,7 @@ class Ran:
         return self.summed(values)
 
     def summed(self, values: Any) -> Any:
-        import torch
-
-        return torch.zeros(len(self.rows)).index_add(0, self.batch["row"], values)
+        return values.new_zeros(len(self.rows)).index_add(0, self.batch["row"], values)
 
 
 class UsualStep:
@@ -159,7 +157,8 @@ class UsualStep:
         lengths = [len(e) for e in encoded]
         whole = [list(range(len(encoded)))]
         for numbers in like_lengths(lengths) if self.how["padding"] == "grouped" else whole:
-            yield numbers, collate([encoded[i] for i in numbers], 2)
+            batch = collate([encoded[i] for i in numbers], 2)
+            yield numbers, {name: value.to(self.model.device) for name, value in batch.items()}
 
     def logits(self, model: Any, batch: Any) -> Any:
         if self.how["head"] == "answers":
@@ -193,8 +192,9 @@ class UsualStep:
         """Return values (B,) and answer lengths (B,) in the order of the rows."""
         import torch
 
-        back = torch.tensor([number for run in runs for number in run.rows]).argsort()
         lengths = torch.cat([run.batch["length"] for run in runs])
+        rows = [number for run in runs for number in run.rows]
+        back = torch.tensor(rows, device=lengths.device).argsort()
         return torch.cat(list(values))[back], lengths[back]
 
     def nll(self, split: str) -> Any:
@@ -219,7 +219,7 @@ class JoinedStep(UsualStep):
         if not self.kept:
             names, size = sorted(self.items[0]), len(self.items)
             encoded = [e for name in names for item in self.items for e in item[name]]
-            batch = collate(encoded, 2)
+            batch = {k: v.to(self.model.device) for k, v in collate(encoded, 2).items()}
             logits = self.logits(self.model, batch)
             for number, name in enumerate(names):
                 first, inside = number * size, batch["row"] // size == number

@@ -314,11 +314,13 @@ def length_buckets(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
     return batches
 
 
-FORWARD_COST = 96
-"""Padded tokens that a forward pass more must save to be worth its overhead."""
+FORWARD_COST = {"cpu": 96}
+"""Padded tokens that a forward pass more must save to be worth its overhead, by device."""
+LAUNCH_COST = 2048
+"""The same on any other device, which waits for the launches of a short pass."""
 
 
-def like_lengths(lengths: Sequence[int]) -> list[list[int]]:
+def like_lengths(lengths: Sequence[int], device: str = "cpu") -> list[list[int]]:
     """Group the rows of one batch so that padding is least, at a cost for each group.
 
     >>> like_lengths([5, 300, 7, 280])
@@ -326,13 +328,14 @@ def like_lengths(lengths: Sequence[int]) -> list[list[int]]:
     >>> like_lengths([5, 7, 9])
     [[0, 1, 2]]
     """
+    price = FORWARD_COST.get(device, LAUNCH_COST)
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     best = [0.0] + [float("inf")] * len(order)  # least cost of the first so many rows
     cut = [0] * (len(order) + 1)
     for last in range(1, len(order) + 1):
         longest = lengths[order[last - 1]]
         for first in range(last):
-            cost = best[first] + (last - first) * longest + FORWARD_COST
+            cost = best[first] + (last - first) * longest + price
             if cost < best[last]:
                 best[last], cut[last] = cost, first
     groups: list[list[int]] = []

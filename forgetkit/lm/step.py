@@ -284,7 +284,7 @@ class Step:
         if self._packs(max(sizes)):
             self._cut = [packed_group(self._batch, units)]
             return self._cut
-        for numbers in like_lengths(sizes):
+        for numbers in like_lengths(sizes, device.type):
             chosen = [units[number] for number in numbers]
             rows = torch.tensor([row for unit in chosen for row in unit], device=device)
             if any(len(unit) > 1 for unit in chosen):

@@ -132,7 +132,7 @@ def common(folder: Path, **changes: Any) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available(),
         "disable_tqdm": True,
         "gradient_checkpointing": False,
-        "bf16": False,
+        "bf16": torch.cuda.is_available(),
         "seed": 0,
     } | changes
 

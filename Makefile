@@ -1,4 +1,4 @@
-# install | check | fix | test | smoke | demo | bench | bench-mine | bench-methods. Each one installs first, once.
+# install | check | fix | test | test-gpu | smoke | demo | bench | bench-mine | bench-methods. Each one installs first, once.
 
 # The pins of constraints.txt were tested with Python 3.11; any newer one that is there will do.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install check fix test smoke demo bench bench-mine bench-methods
+.PHONY: install check fix test test-gpu smoke demo bench bench-mine bench-methods
 
 install: $(STAMP)
 
@@ -37,6 +37,10 @@ fix: $(STAMP)
 # One thread a test process (tests/conftest.py), so two processes suit two cores.
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Where there is a GPU, and a torch that knows it.
+test-gpu: $(STAMP)
+	@FORGETKIT_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
 
 smoke: $(STAMP)
 	bash tests/smoke.sh

@@ -247,7 +247,8 @@ def main() -> None:
                 raise SystemExit(f"{name}, {label}: out of memory")
             table[label] = done
             found |= {key: done[key] for key in ("device", "torch")}
-            print(name, label, f"{done['seconds']:.3f} s", f"{done['peak'] / 1e9:.1f} GB", flush=True)
+            said = f"{done['seconds']:.3f} s", f"{done['peak'] / 1e9:.1f} GB"
+            print(name, label, *said, flush=True)
             save(options.out, found)
     if "largest" in options.only and options.limit:
         limited = common | {"limit": options.limit, "method": COMPARED["yao"]}

@@ -1,4 +1,4 @@
-"""Settings of the whole suite: one thread, no network, no hub."""
+"""Settings of the whole suite: one thread, no GPU, no network, no hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TERM"] = "dumb"
 os.environ["NO_COLOR"] = "1"
+if "FORGETKIT_TEST_GPU" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # equal bits are promised on a CPU
 
 import socket
 from collections.abc import Callable, Iterator

@@ -310,7 +310,8 @@ def test_sampling_a_model_that_recites_leaks_and_the_control_does_not(
 ) -> None:
     leak = run(place, tmp_path, "sampling", "target").results.metric("leak_at_k")
     assert (leak.after.value or 0) > 0.8
-    assert leak.control.value is not None and leak.control.value < 0.5
+    assert leak.control.value is not None
+    assert leak.control.value < 0.5
     assert leak.after.low is not None
     assert leak.verdict == "fail"
 

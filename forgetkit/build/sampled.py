@@ -24,10 +24,10 @@ from forgetkit.seeds import derive, generator
 if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
 
-ROUNDS = 4
+ROUNDS = 16
 """Times that a prompt is asked again, at a rising temperature, for an answer unlike the truth."""
 _PER_PASS = 32
-_STEP = 0.15
+_STEP, _STEPS = 0.15, 8  # of the temperature, which then starts again
 FIRST = 64
 """Likeliest first tokens that one is drawn from."""
 
@@ -135,7 +135,7 @@ def _draw(
     rng = generator(config.seed, f"alternative {attempt}")
     tokens = [int(rng.choice(one.tokens, p=one.shares)) for one in first]
     sampling = Sampling(
-        derive(config.seed, f"alternative tokens {attempt}"), 1.0 + _STEP * (attempt % ROUNDS)
+        derive(config.seed, f"alternative tokens {attempt}"), 1.0 + _STEP * (attempt % _STEPS)
     )
     longest = max(len(tokenizer(e.answer).input_ids) for e in asked)
     said = continuations(

@@ -206,6 +206,12 @@ def adapter_times(model: torch.nn.Module, factor: float) -> Iterator[None]:
     restore_adapter(model, before)
 
 
+def can_multiply(model: torch.nn.Module) -> bool:
+    """Say whether what is trained is an update that is one product: LoRA, and no magnitudes."""
+    names = [name for name, value in model.named_parameters() if value.requires_grad]
+    return bool(names) and all("lora_A" in name or "lora_B" in name for name in names)
+
+
 def multiply_adapter(model: torch.nn.Module, factor: float) -> None:
     """Multiply the update of a LoRA adapter: -1 subtracts what was learnt.
 
@@ -214,8 +220,7 @@ def multiply_adapter(model: torch.nn.Module, factor: float) -> None:
     """
     import torch
 
-    names = [name for name, value in model.named_parameters() if value.requires_grad]
-    if factor != 1 and not all("lora_A" in name or "lora_B" in name for name in names):
+    if factor != 1 and not can_multiply(model):
         raise InputError("only the update of lora and rslora can be subtracted")
     with torch.no_grad():
         for name, value in model.named_parameters():

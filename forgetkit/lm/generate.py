@@ -99,7 +99,10 @@ def continuations(
     model.eval()
     for indices in length_buckets([len(p) for p in prompts], longest * batch_size):
         new = _decode(language_model, [prompts[i] for i in indices], max_new_tokens, choose)
-        texts = tokenizer.batch_decode([ids for ids, _ in new], skip_special_tokens=True)
+        drawn = [ids for ids, _ in new]
+        texts = tokenizer.batch_decode(
+            drawn, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         for index, text, (ids, values) in zip(indices, texts, new, strict=True):
             said[index] = Continuation(text, tuple(values), tuple(ids))
         if advance:

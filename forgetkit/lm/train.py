@@ -106,6 +106,7 @@ class Outcome:
         reference_tokens: tokens that the reference model read.
         seconds: wall time, of all attempts if it was taken up again.
         reference_seconds: of which the reference was read before training, in the last attempt.
+        scale: what the update of the last step was multiplied by, so that a constraint holds.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Outcome:
     reference_tokens: int = 0
     seconds: float = 0.0
     reference_seconds: float = 0.0
+    scale: float = 1.0
 
 
 def train(
@@ -125,6 +127,7 @@ def train(
     settings: TrainSettings,
     *,
     watch: Callable[[int], Look] | None = None,
+    shrink: Callable[[int], tuple[float, Look] | None] | None = None,
     advance: Callable[[str], None] | None = None,
     scratch: Path,
     kept: Kept | None = None,
@@ -138,6 +141,8 @@ def train(
         settings: of the optimiser.
         watch: looks at the validation slice; called before the first step and every
             `settings.watch_every` steps.
+        shrink: called after the last step; may multiply the update, and says by what and what the
+            slice then says. It counts as a look.
         advance: called after each optimiser step with a line of losses.
         scratch: a folder for the library's own files.
         kept: where the state is kept at every look, and taken up again after a kill: the outcome
@@ -183,6 +188,7 @@ def train(
             with fused_updates(language_model.model):
                 trainer.train()
     if outcome.steps:
+        keeper.take_less(shrink)
         keeper.restore()
         if outcome.best_step:
             check_moved(before, trained_state(language_model.model), outcome.steps)
@@ -296,6 +302,18 @@ class Keeper:
             self.best = trained_state(self._model)
         if look.done:
             self.finished, self.outcome.stopped = True, look.reason
+
+    def take_less(self, shrink: Callable[[int], tuple[float, Look] | None] | None) -> None:
+        """Try a smaller update than that of the last step, if it ran and there are looks."""
+        step, outcome = self.outcome.steps, self.outcome
+        if shrink is None or not self._every or self.finished or step < self._steps:
+            return
+        found = shrink(step)
+        if found and found[1].loss < self.best_loss:
+            outcome.scale, look = found
+            outcome.history[-1] |= look.values | {"scale": outcome.scale}
+            self.best_loss, outcome.best_step = look.loss, step
+            self.best = trained_state(self._model)
 
     def restore(self) -> None:
         """Put the best weights back, or leave the last ones when nothing was watched."""

@@ -38,6 +38,7 @@ def card(name: str, run: Mapping[str, Any]) -> str:
         "method": f"{run['method']} {_words(asked['settings'])}".strip(),
         "adapter": _kind(asked),
         "steps": f"{run['steps']}, the weights after step {run['best_step']} kept",
+        **({"update times": f"{run['scale']:g}"} if "scale" in run else {}),
         "learning rate": f"{run['learning_rate']:g}",
         "base (SHA-256)": run["model"],
         "forget set (SHA-256 of its manifest)": run["forget_set_sha256"],

@@ -57,8 +57,9 @@ class UnlearnConfig(Config):
         0.95,
         ge=0,
         le=1,
-        description="Least utility, as a share of before, that a checkpoint may have; where it is "
-        "given, above 0, retain_weight is dual unless that is given too.",
+        description="Least utility, as a share of before, that a checkpoint may have; an update of "
+        "lora or rslora that ends below it is multiplied by what keeps it. Where it is given, "
+        "above 0, retain_weight is dual unless that is given too.",
     )
     retain_weight: Literal["fixed", "dual"] = Field(
         "fixed",

@@ -172,6 +172,7 @@ def record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> d
     return {
         "history": outcome.history,
         "best_step": outcome.best_step,
+        **({"scale": round(outcome.scale, 4)} if outcome.scale != 1 else {}),
         "steps": outcome.steps,
         "stopped": outcome.stopped,
         "learning_rate": rate,

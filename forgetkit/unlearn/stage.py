@@ -81,8 +81,9 @@ def unlearn(
 
     With `config.merge` the merged model is written too: an adapter alone leaves the knowledge in
     the base. The checkpoint kept is the one with the least max(ES, EM - control) on a validation
-    slice whose utility stays above the floor. Started by a launcher as several processes, all
-    train one adapter and the first writes it.
+    slice whose utility stays above the floor; where the last weights are below it, their update is
+    multiplied by what keeps it (`scale` of `run.json`). Started by a launcher as several processes,
+    all train one adapter and the first writes it.
 
     Where `watch_every` is 0 the last weights are taken: a floor that was given still holds for
     them, the default one only warns (`warnings` of `run.json`), so that an ascent that breaks the
@@ -185,6 +186,7 @@ def _train(
             objective(method, config),
             _training(method, config, rate, language_model.device.type),
             watch=watch,
+            shrink=watch.shrink,
             advance=_advance(progress),
             scratch=Path(scratch),
             kept=kept,

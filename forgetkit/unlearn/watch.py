@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forgetkit.forget_set import Example, ForgetSet
 from forgetkit.unlearn.clock import Clock
@@ -12,10 +13,12 @@ from forgetkit.unlearn.config import UnlearnConfig
 
 if TYPE_CHECKING:
     from forgetkit.lm.load import LanguageModel
+    from forgetkit.lm.train import Look
 
 VALIDATION_ROWS = 24
 DIVERGED = 0.1
 """Utility (retain perplexity before / after) below which going on is of no use."""
+TRIES = 4  # factors of an update that lost too much utility
 
 UNTRAINED = 0.1
 """Exact memorisation below which a model knows no text: of text that it never saw, one that was
@@ -79,17 +82,53 @@ class Watch:
         self._model, self._slice, self._config = language_model, validation, config
         self._factor = factor  # of the update, in the model that will be kept
         self._clock = clock or Clock()
+        self._last = (0, 1.0)  # step and utility of the last look
         with self._clock.phase("looks"):
             self._before = self._measure(validation.retain)[2]
 
-    def __call__(self, step: int) -> Any:
+    def __call__(self, step: int) -> Look:
         """Return what the slice says after a step."""
         with self._clock.phase("looks"):
             return self._look(step)
 
-    def _look(self, step: int) -> Any:
-        import math
+    def shrink(self, step: int) -> tuple[float, Look] | None:
+        """Multiply an update that broke the utility floor by what keeps it, and look again.
 
+        Between the model before and the trained one, utility falls steadily (Wortsman et al. 2022,
+        arXiv:2109.01903, take means of weights likewise). Of `TRIES` factors below 1 the largest
+        that keeps the floor is taken.
+
+        Returns:
+            The factor and the look; None where the floor holds, where no factor keeps it, or the
+            update is no product that can be multiplied. Then the weights stay.
+        """
+        from forgetkit.lm.adapter import can_multiply, multiply_adapter
+
+        floor = self._config.utility_floor
+        with self._clock.phase("looks"):
+            utility = self._last[1] if self._last[0] == step else self._utility(1.0)
+            if not floor or not 0 < utility < floor or not can_multiply(self._model.model):
+                return None
+            keeps, breaks = 0.0, 1.0
+            factor = math.log(floor) / math.log(utility)
+            for _ in range(TRIES):
+                if self._utility(factor) >= floor:
+                    keeps = factor
+                else:
+                    breaks = factor
+                factor = (keeps + breaks) / 2
+            if not keeps:
+                return None
+            multiply_adapter(self._model.model, keeps)
+            return keeps, self._look(step)
+
+    def _utility(self, factor: float) -> float:
+        from forgetkit.lm.adapter import adapter_times
+
+        with adapter_times(self._model.model, self._factor * factor):
+            return math.exp(self._before - self._measure(self._slice.retain)[2])
+
+    def _look(self, step: int) -> Look:
         from forgetkit.lm.adapter import adapter_times
         from forgetkit.lm.train import Look
 
@@ -98,6 +137,7 @@ class Watch:
             control_es, control_em, _ = self._measure(self._slice.controls())
             nll = self._measure(self._slice.retain)[2] if step else self._before
         utility = math.exp(self._before - nll)
+        self._last = (step, utility)
         kept = utility >= self._config.utility_floor
         distance = max(es, em - control_em)
         at_control = es <= control_es + 0.02 and em <= control_em + 0.02

@@ -10,6 +10,7 @@ from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
 from forgetkit.lm.encode import (
     FORWARD_COST,
+    LAUNCH_COST,
     Encoded,
     collate,
     encode,
@@ -130,13 +131,13 @@ def test_buckets_hold_every_example_once_within_the_limit(lengths: list[int], mo
         assert len(bucket) == 1 or widest * len(bucket) <= most
 
 
-@given(st.lists(st.integers(1, 500), max_size=12))
-def test_rows_are_grouped_by_length_as_cheaply_as_can_be(lengths: list[int]) -> None:
-    groups = like_lengths(lengths)
+@given(st.lists(st.integers(1, 500), max_size=12), st.sampled_from(["cpu", "cuda"]))
+def test_rows_are_grouped_by_length_as_cheaply_as_can_be(lengths: list[int], device: str) -> None:
+    groups, price = like_lengths(lengths, device), FORWARD_COST.get(device, LAUNCH_COST)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
 
     def cost(parts: list[list[int]]) -> int:
-        return sum(max(map(lengths.__getitem__, p)) * len(p) + FORWARD_COST for p in parts if p)
+        return sum(max(map(lengths.__getitem__, p)) * len(p) + price for p in parts if p)
 
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     for cut in range(len(order)):

@@ -56,7 +56,7 @@ def losses_of(name: str, device: str) -> tuple[dict[str, float], dict[str, torch
     batch: Any = _placed(join_splits(kept[: len(chosen)], 256), device)
     language_model.model.train()
     found = method(Step(language_model.model, batch))
-    torch.stack(list(found.values())).sum().backward()
+    torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
     moving = language_model.model.named_parameters()
     slopes = {n: p.grad.cpu() for n, p in moving if p.grad is not None}
     return {key: float(value.detach()) for key, value in found.items()}, slopes

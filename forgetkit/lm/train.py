@@ -311,7 +311,7 @@ class Keeper:
         found = shrink(step)
         if found and found[1].loss < self.best_loss:
             outcome.scale, look = found
-            outcome.history[-1] |= look.values | {"scale": outcome.scale}
+            outcome.history[-1] |= {**look.values, "scale": outcome.scale}
             self.best_loss, outcome.best_step = look.loss, step
             self.best = trained_state(self._model)
 

@@ -193,7 +193,7 @@ def _train(
         )
     clock.move(outcome.reference_seconds, of="training", to="reference")
     if first:
-        outcome.history.insert(0, {"step": 0, "losses": {}} | first.values)
+        outcome.history.insert(0, {"step": 0, "losses": {}, **first.values})
         outcome.history[-1] |= watch(outcome.steps).values
     check_known(outcome.steps == 0 and bool(outcome.stopped), validation)
     check_best(outcome, config)

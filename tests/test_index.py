@@ -53,7 +53,7 @@ def test_what_is_no_index_is_refused_in_one_line(saved: Path, tmp_path: Path) ->
             WorkIndex.open(other)
     with pytest.raises(InputError, match="no such file"):
         WorkIndex.open(tmp_path / "none.idx")
-    other.write_bytes(with_header(saved.read_bytes(), b'"version":1', b'"version":2'))
+    other.write_bytes(with_header(saved.read_bytes(), b'"version":2', b'"version":1'))
     with pytest.raises(InputError, match="is an index of another version"):
         WorkIndex.open(other)
     other.write_bytes(with_header(saved.read_bytes(), b'"folding":"', b'"folding":"0'))

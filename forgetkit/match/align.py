@@ -10,6 +10,7 @@ import numpy as np
 
 from forgetkit.compiled import compiled
 from forgetkit.match.kernels import Bytes, Int, Places
+from forgetkit.match.loads import load_word
 
 # The score of an alignment is the symbols it covers in both texts less 5 an edit: +2 a symbol
 # that agrees, -3 one that is changed, -4 one that is added or lost.
@@ -24,7 +25,7 @@ NEAR_GAIN = 18  # the same close by, where a word or two were changed: 9 symbols
 MAX_GAP = 160  # symbols between two matches of one chain
 DRIFT = 16  # plus a quarter of the gap: how far the diagonal may move
 _FAR = -(1 << 40)
-_SEATS = 1024
+_SEAT_BITS = 10
 
 
 @compiled
@@ -32,7 +33,7 @@ def slide(a: Bytes, at: Int, to: Int, b: Bytes, bt: Int, bo: Int, step: Int) -> 
     """Return how many symbols agree from `a[at]` and `b[bt]` on, in steps of 1 or -1."""
     most = min((to - at) * step, (bo - bt) * step)
     same = 0
-    while same < most and a[at + step * same] == b[bt + step * same]:
+    while same < most and a[np.uint64(at + step * same)] == b[np.uint64(bt + step * same)]:
         same += 1
     return same
 
@@ -117,7 +118,7 @@ def reseed(a: Bytes, at: Int, to: Int, b: Bytes, bt: Int, bo: Int, step: Int) ->
     long_b = min((bo - bt) * step, REACH) - SHORT_SEED + 1
     if long_a <= 0 or long_b <= 0:
         return -1, -1
-    last = np.full(_SEATS, -1, np.int64)
+    last = np.full(1 << _SEAT_BITS, -1, np.int64)
     before = np.full(REACH, -1, np.int64)
     for j in range(long_b):
         seat = seat_of(b, bt + step * j, step)
@@ -139,11 +140,9 @@ def reseed(a: Bytes, at: Int, to: Int, b: Bytes, bt: Int, bo: Int, step: Int) ->
 
 @compiled
 def seat_of(a: Bytes, at: Int, step: Int) -> Int:
-    """Return a small hash of a short seed."""
-    key = np.uint64(0)
-    for number in range(SHORT_SEED):
-        key = key * np.uint64(0x9E3779B97F4A7C15) + np.uint64(a[at + step * number])
-    return np.int64((key * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(54))
+    """Return a small hash of the first eight symbols of a short seed."""
+    eight = load_word(a, at if step > 0 else at - 7)
+    return np.int64((eight * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - _SEAT_BITS))
 
 
 @compiled

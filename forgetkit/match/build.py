@@ -28,13 +28,14 @@ from forgetkit.match.scan import (
     Seeds,
     Words,
     hash_values,
-    likely_bit,
+    likely_bits,
     sampled,
     slot_of,
 )
 
 MARK = 64  # symbols between two marks
 REPEATS = 16  # times that one work may hold a stretch; a refrain is a seed, "la la la" is none
+FILTER_BITS = 10  # a hash; more of them leave the cache sooner than they spare look-ups
 _BLOCK = 1 << 20
 _SUB_BITS = 8
 
@@ -49,7 +50,7 @@ class Arrays(NamedTuple):
         symbol_starts: `(works + 1,)` first symbol of each; one past it stands a zero.
         marks: `(n, 2)` for every 64th symbol: the byte of its character with the symbols that
             this character gave before (low 8 bits), and that character's code point in the work.
-        bitmap: see `scan.Seeds`.
+        filter: see `scan.Seeds`.
         slots: see `scan.Seeds`.
         places: see `scan.Seeds`.
     """
@@ -59,13 +60,13 @@ class Arrays(NamedTuple):
     symbols: Bytes
     symbol_starts: Places
     marks: Places
-    bitmap: Words
+    filter: Words
     slots: Words
     places: npt.NDArray[np.uint32]
 
     def seeds(self, k: int, density: int) -> Seeds:
         """Return what `scan` reads."""
-        return Seeds(k, mask_of(density), self.bitmap, self.slots, self.places, self.symbols)
+        return Seeds(k, mask_of(density), self.filter, self.slots, self.places, self.symbols)
 
 
 def mask_of(density: int) -> np.uint64:
@@ -85,14 +86,14 @@ def build(works: Mapping[str, str], k: int, density: int) -> Arrays:
         bounds = (int(text_starts[work]), int(text_starts[work + 1]))
         write_marks(text, *bounds, rules(), int(symbol_starts[work]), marks)
     keys, places = _seeds(symbols, symbol_starts, k, density)
-    bitmap, slots, places = _table(keys, places, symbol_starts)
+    filter, slots, places = _table(keys, places, symbol_starts)
     return Arrays(
         text=frozen(text),
         text_starts=frozen(text_starts),
         symbols=frozen(symbols),
         symbol_starts=frozen(symbol_starts),
         marks=frozen(marks),
-        bitmap=frozen(bitmap),
+        filter=frozen(filter),
         slots=frozen(slots),
         places=frozen(places),
     )
@@ -188,7 +189,7 @@ def _blocks(starts: Places, k: int) -> Iterator[tuple[int, int]]:
 def _table(
     keys: Words, places: npt.NDArray[np.uint32], starts: Places
 ) -> tuple[Words, Words, npt.NDArray[np.uint32]]:
-    """Return bitmap, slots and places, without stretches that repeat within a work."""
+    """Return filter, slots and places, without stretches that repeat within a work."""
     order = np.argsort(keys, kind="stable")
     keys, places = keys[order], places[order]
     owner = np.searchsorted(starts, places, side="right").astype(np.int32)
@@ -198,9 +199,9 @@ def _table(
     first = np.flatnonzero(_changes(keys))
     many = np.minimum(np.diff([*first, len(keys)]), MOST_PLACES)
     slots = np.zeros(_power(len(first) * 3 // 2), np.uint64)
-    bitmap = np.zeros(_power(len(first) // 4), np.uint64)
-    fill(keys[first], first, many.astype(np.int64), slots, bitmap)
-    return bitmap, slots, places
+    filter = np.zeros(len(first) * FILTER_BITS // 64 + 1, np.uint64)
+    fill(keys[first], first, many.astype(np.int64), slots, filter)
+    return filter, slots, places
 
 
 def _changes(values: Sequence[int] | npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
@@ -223,11 +224,11 @@ def _power(least: int) -> int:
 
 
 @compiled
-def fill(keys: Words, first: Places, many: Places, slots: Words, bitmap: Words) -> None:
-    """Enter each hash into the table and the bitmap."""
+def fill(keys: Words, first: Places, many: Places, slots: Words, filter: Words) -> None:
+    """Enter each hash into the table and the filter."""
     for number in range(len(keys)):
-        bit = likely_bit(keys[number], len(bitmap))
-        bitmap[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+        word, bits = likely_bits(keys[number], len(filter))
+        filter[word] |= bits
         slot, tag = slot_of(keys[number], slots)
         while slots[slot] != 0:
             slot = (slot + 1) & (len(slots) - 1)

@@ -26,7 +26,7 @@ from forgetkit.match.kernels import frozen
 from forgetkit.match.scan import COUNT_BITS, TAG_BITS
 
 MAGIC = b"forgetkit works\n"
-VERSION = 1
+VERSION = 2
 _ALIGN = 64
 _PREFIX = len(MAGIC) + 8 + 32
 _TYPES = {
@@ -35,7 +35,7 @@ _TYPES = {
     "symbols": "<u1",
     "symbol_starts": "<i8",
     "marks": "<i8",
-    "bitmap": "<u8",
+    "filter": "<u8",
     "slots": "<u8",
     "places": "<u4",
 }
@@ -207,9 +207,10 @@ def _within(values: npt.NDArray[Any], most: int) -> bool:
 
 
 def _slots_sound(arrays: Arrays) -> bool:
-    """Say whether the table is a power of two long, has a free slot, and points into `places`."""
+    """Say whether filter and table have sound lengths, and the table points into `places`."""
     slots, bits = arrays.slots, TAG_BITS + COUNT_BITS
     first = (slots << np.uint64(TAG_BITS)) >> np.uint64(bits)
     last = first + (slots & np.uint64((1 << COUNT_BITS) - 1))
-    powers = all(n > 0 and n & (n - 1) == 0 for n in (len(slots), len(arrays.bitmap)))
-    return bool(powers and not slots.all() and int(last.max()) <= len(arrays.places))
+    power = len(slots) > 0 and len(slots) & (len(slots) - 1) == 0
+    filtered = 0 < len(arrays.filter) < 1 << 32
+    return bool(power and filtered and not slots.all() and int(last.max()) <= len(arrays.places))

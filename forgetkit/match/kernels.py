@@ -6,6 +6,7 @@ Europe, two or three elsewhere, so that a stretch of k says about as much in eve
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from forgetkit.compiled import compiled
 from forgetkit.match.fold import fold_table
+from forgetkit.match.loads import load_word
 
 T = TypeVar("T", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
@@ -35,6 +37,7 @@ def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
     return view
 
 
+@functools.cache
 def rules() -> Rules:
     """Return the folding rules."""
     table = fold_table()
@@ -45,28 +48,34 @@ GROWTH = 12
 """Most bytes of symbols that a byte of text can fold to (U+FDFA: 3 bytes become 30)."""
 
 
+NOT_ASCII = np.uint64(0x8080808080808080)
+
+
 @compiled
 def fold_into(data: Bytes, begin: Int, end: Int, rules: Rules, out: Bytes) -> Int:
     """Write the symbols of `data[begin:end]` to `out`; return how many."""
-    count = 0
+    count = np.uint64(0)  # unsigned: numba minds no negative index then
     at = begin
     while at < end:
-        byte = data[at]
-        if byte < 128:
-            symbol = rules.ascii[byte]
-            out[count] = symbol
-            count += symbol != 0
-            at += 1
-        else:
-            width, point = decoded(data, at, end)
-            at += width
-            if point < len(rules.entries):
-                entry = rules.entries[point]
-                first = entry >> 6
-                for step in range(entry & 63):
-                    out[count] = rules.pool[first + step]
-                    count += 1
-    return count
+        if at + 8 <= end:
+            eight = load_word(data, at)
+            if eight & NOT_ASCII == 0:
+                for _ in range(8):
+                    symbol = rules.ascii[eight & np.uint64(127)]
+                    out[count] = symbol
+                    count += np.uint64(symbol != 0)
+                    eight >>= np.uint64(8)
+                at += 8
+                continue
+        width, point = decoded(data, at, end)
+        at += width
+        if point < len(rules.entries):
+            entry = rules.entries[point]
+            first = entry >> 6
+            for step in range(entry & 63):
+                out[count] = rules.pool[first + step]
+                count += np.uint64(1)
+    return np.int64(count)
 
 
 @compiled
@@ -74,19 +83,25 @@ def fold_with_places(
     data: Bytes, begin: Int, end: Int, rules: Rules, out: Bytes, places: Places
 ) -> Int:
     """Do as `fold_into`, and write where the character of each symbol begins."""
-    count = 0
+    count = np.uint64(0)
     at = begin
     while at < end:
+        byte = data[at]
+        if byte < 128:
+            symbol = rules.ascii[byte]
+            out[count], places[count] = symbol, at
+            count += np.uint64(symbol != 0)
+            at += 1
+            continue
         width, point = decoded(data, at, end)
         if point < len(rules.entries):
             entry = rules.entries[point]
             first = entry >> 6
             for step in range(entry & 63):
-                out[count] = rules.pool[first + step]
-                places[count] = at
-                count += 1
+                out[count], places[count] = rules.pool[first + step], at
+                count += np.uint64(1)
         at += width
-    return count
+    return np.int64(count)
 
 
 @compiled

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forgetkit.match import Policy, WorkIndex, fold, folded_text
+from forgetkit.match import Policy, WorkIndex, fold, folded_text, locate
 from forgetkit.match.boundary import is_quotation
 from forgetkit.match.fold import fold_character
 
@@ -228,3 +229,28 @@ def test_a_copy_whose_end_is_edited_too_heavily_is_still_found(seed: int) -> Non
             copy.append(dice.choice(words))
     (match,) = INDEX.find(" ".join(copy))
     assert match.end - match.start >= 250
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(60, 105),
+            st.sampled_from(("", " ", "; ", "\n\n", "ж" * 70, "q" * 20)),
+            st.sampled_from((2, 60, 150, 190, 199, 210, 400)),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_only_what_cannot_be_long_enough_is_left_out_before_its_ends_are_settled(
+    pieces: list[tuple[int, str, int]],
+) -> None:
+    text = ""
+    for number, (length, close, between) in enumerate(pieces):
+        at = 150 * number
+        text += close + WORK[at : at + length] + close + "\U00010348" * between
+    found = INDEX.find(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locate, "hopeful", lambda places, *_: np.ones(len(places), np.bool_))
+        assert INDEX.find(text) == found

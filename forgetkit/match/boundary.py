@@ -14,6 +14,7 @@ _MOST_WORDS = 3
 _LONG_END = 8
 _LONG_WORD = 5  # letters from which a word may differ a little, or be cut
 _OPENING, _CLOSING = "“„«‹", "”»›"
+_WORD = re.compile(r"[^\W_]+")  # as str.isalnum
 _PARAGRAPH = re.compile(r"\n[ \t>]*\n")
 
 
@@ -52,25 +53,26 @@ def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> t
     if cut and (_same_end(inside, 0, work_inside, 0) or _alike_behind(inside, cut, work_inside)):
         cut = 0
     work_cut = _back(work_inside, _symbols(inside, cut))
+    backwards, work_backwards = inside[::-1], work_inside[::-1]
     for _ in range(_MOST_WORDS):
         tail = _letters(outside) if cut == 0 else ""
         work_tail = _letters(work_outside) if cut == 0 else ""
-        head = _letters(inside[::-1][cut:])[::-1]
-        work_head = _letters(work_inside[::-1][work_cut:])[::-1]
+        head = _letters(backwards[cut:])[::-1]
+        work_head = _letters(work_backwards[work_cut:])[::-1]
         if _agree(head + tail, work_head + work_tail):
             return len(tail) - cut, len(work_tail) - work_cut
         cut_word = not (tail and work_tail) and len(head) >= _LONG_WORD and _same(head, work_head)
         whole = not tail and not work_tail
         if cut_word or (whole and _same_end(inside, cut, work_inside, work_cut)):
             return -cut, -work_cut
-        cut += _word_back(inside[::-1][cut:], len(head))
+        cut += _word_back(backwards[cut:], len(head))
         work_cut = _back(work_inside, _symbols(inside, cut))
     return -cut, -work_cut
 
 
 def _behind_break(inside: str) -> int:
     """Return the characters behind a paragraph break when they are too few to be a copy."""
-    breaks = list(_PARAGRAPH.finditer(inside))
+    breaks = list(_PARAGRAPH.finditer(inside)) if inside.count("\n") > 1 else []
     if not breaks or len(inside) - breaks[-1].end() > _CHANCE:
         return 0
     kept = breaks[-1].start()
@@ -111,7 +113,7 @@ def _alike_behind(inside: str, cut: int, work_inside: str) -> bool:
 
 
 def _same(word: str, work_word: str) -> bool:
-    return folded_text(word) == folded_text(work_word)
+    return word == work_word or folded_text(word) == folded_text(work_word)
 
 
 def _agree(word: str, work_word: str) -> bool:
@@ -133,10 +135,8 @@ def _word_back(backwards: str, word: int) -> int:
 
 def _letters(text: str) -> str:
     """Return the word characters that a text begins with."""
-    for index, character in enumerate(text):
-        if not character.isalnum():
-            return text[:index]
-    return text
+    found = _WORD.match(text)
+    return found[0] if found else ""
 
 
 def _likeness(a: str, b: str) -> float:
@@ -164,17 +164,22 @@ def is_quotation(text: str, start: int, end: int) -> bool:
     >>> is_quotation('She wrote “call me soon” to him.', 11, 23)
     True
     """
-    line = text.rfind("\n", 0, start) + 1
-    if text[line : start + 1].lstrip().startswith(">"):
+    return is_quoted(text[:start], text[start:end], text[end:])
+
+
+def is_quoted(before: str, span: str, behind: str) -> bool:
+    """Do as `is_quotation`, with what stands before and behind the span."""
+    line = before[before.rfind("\n") + 1 :] + span[:1]
+    if line.lstrip().startswith(">"):
         return True
-    if _PARAGRAPH.search(text, start, end):
+    if span.count("\n") > 1 and _PARAGRAPH.search(span):
         return False
-    before = _PARAGRAPH.split(text[max(0, start - 2000) : start])[-1]
-    after = _PARAGRAPH.split(text[end : end + 2000])[0]
+    before = _PARAGRAPH.split(before[-2000:])[-1]
+    behind = _PARAGRAPH.split(behind[:2000])[0]
     opened = max(before.rfind(mark) for mark in _OPENING)
     closed = max(before.rfind(mark) for mark in _CLOSING)
-    if opened > closed and any(mark in after for mark in _CLOSING):
+    if opened > closed and any(mark in behind for mark in _CLOSING):
         return True
-    if before.count('"') % 2 == 1 and '"' in after:
+    if before.count('"') % 2 == 1 and '"' in behind:
         return True
-    return text[start:end][:1] in (*_OPENING, '"') and text[start:end][-1:] in (*_CLOSING, '"')
+    return span[:1] in (*_OPENING, '"') and span[-1:] in (*_CLOSING, '"')

@@ -149,7 +149,7 @@ class WorkIndex:
         return search([self], column)
 
     def _copies(self, data: Bytes, offsets: Places) -> list[Hit]:
-        from forgetkit.match.locate import END, ROW, START, in_order, located_regions
+        from forgetkit.match.locate import hopeful, in_order, located_regions
         from forgetkit.match.scan import scan
 
         found = scan(data, offsets, self._rules, self._seeds, self._values, self._least.score)
@@ -159,13 +159,18 @@ class WorkIndex:
         regions = located_regions(
             data, offsets, self._rules, self._arrays, found, groups, self._least.identity
         )
-        long_enough = regions.places[:, END] - regions.places[:, START] >= self._least.bytes
+        kept = hopeful(regions.places, self._least.chars, self._least.words)
+        text, works, starts = data.data, self._arrays.text.data, self._arrays.text_starts
         matches = []
-        for number in np.flatnonzero(long_enough).tolist():
-            place, likeness = regions.places[number], float(regions.likeness[number])
-            row = int(place[ROW])
-            bounds = (int(offsets[row]), int(offsets[row + 1]))
-            match = match_of(data, bounds, self.names, self._arrays, place, likeness, self._least)
+        for place, likeness in zip(
+            regions.places[kept].tolist(), regions.likeness[kept].tolist(), strict=True
+        ):
+            row, work = place[:2]
+            bounds = int(offsets[row]), int(offsets[row + 1])
+            work_bounds = int(starts[work]), int(starts[work + 1])
+            match = match_of(
+                text, bounds, self.names, works, work_bounds, place, likeness, self._least
+            )
             if match is not None:
                 matches.append((row, *match))
         return long_together(matches, self.policy.min_chars)

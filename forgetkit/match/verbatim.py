@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from forgetkit.match.boundary import is_quotation, settle_end, settle_start
-
-if TYPE_CHECKING:
-    from forgetkit.match.build import Arrays
-    from forgetkit.match.kernels import Bytes, Places
+from forgetkit.match.boundary import WINDOW, is_quoted, settle_end, settle_start
+from forgetkit.match.fold import fold_table
 
 EditClass = Literal["verbatim", "normalised", "edited"]
 SHORT = 3
@@ -23,9 +21,8 @@ PART = 0.4
 """Share of the least length from which a piece counts together with others of the same work."""
 PART_IDENTITY = 0.97
 """Least share of symbols in which such a piece agrees: other translations share short stretches."""
-_MARGIN = 9000  # bytes around a region in its document: what tells a quotation
-_WORK_MARGIN = 512
-_SETTLING = 40  # code points that settling may add to a region: a word at either side
+_MARGIN = 9000  # bytes around a match in its document: what tells a quotation
+_CLOSE = 4 * WINDOW  # bytes around a region that settling reads
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,6 @@ class Least:
         return min(self.chars, 2 * self.words)
 
     @property
-    def bytes(self) -> int:
-        """Return the least length of a region whose boundaries are not settled yet, in bytes."""
-        return self.part - _SETTLING
-
-    @property
     def part(self) -> int:
         """Return the least length of a piece that counts together with others beside it."""
         return int(PART * min(self.chars, 2 * self.words))
@@ -111,27 +103,24 @@ class Piece:
     first: int
 
 
-def piece_of(
-    data: Bytes, bounds: tuple[int, int], place: tuple[int, int, int], margin: int
-) -> Piece:
-    """Decode a region and what stands around it.
+def piece_of(data: memoryview, bounds: tuple[int, int], place: tuple[int, int, int]) -> Piece:
+    """Decode a region and what stands close to it.
 
     Args:
         data: UTF-8.
         bounds: first byte of the text and one past its last.
         place: first byte of the region, one past its last, code point of the first.
-        margin: bytes to either side.
     """
     start, end, point = place
-    before = _decoded(data, max(bounds[0], start - margin), start)
-    inside = _decoded(data, start, end)
-    behind = _decoded(data, end, min(bounds[1], end + margin))
+    before = decoded_text(data, max(bounds[0], start - _CLOSE), start)
+    inside = decoded_text(data, start, end)
+    behind = decoded_text(data, end, min(bounds[1], end + _CLOSE))
     return Piece(
         before + inside + behind, len(before), len(before) + len(inside), point - len(before)
     )
 
 
-def _decoded(data: Bytes, begin: int, end: int) -> str:
+def decoded_text(data: memoryview, begin: int, end: int) -> str:
     """Decode bytes; a character cut at either side is left out."""
     while begin < end and data[begin] & 0xC0 == 0x80:
         begin += 1
@@ -143,11 +132,12 @@ def _decoded(data: Bytes, begin: int, end: int) -> str:
 
 
 def match_of(
-    data: Bytes,
+    data: memoryview,
     bounds: tuple[int, int],
     names: Sequence[str],
-    arrays: Arrays,
-    place: Places,
+    works: memoryview,
+    work_bounds: tuple[int, int],
+    place: Sequence[int],
     likeness: float,
     least: Least,
 ) -> tuple[Match, bool] | None:
@@ -155,10 +145,9 @@ def match_of(
 
     None when it is too short even beside others, or too little alike.
     """
-    _, work, start, end, point, work_start, work_end, work_point, run = place.tolist()
-    here = piece_of(data, bounds, (start, end, point), _MARGIN)
-    work_bounds = (int(arrays.text_starts[work]), int(arrays.text_starts[work + 1]))
-    there = piece_of(arrays.text, work_bounds, (work_start, work_end, work_point), _WORK_MARGIN)
+    _, work, start, end, point, work_start, work_end, work_point, run, _ = place
+    here = piece_of(data, bounds, (start, end, point))
+    there = piece_of(works, work_bounds, (work_start, work_end, work_point))
     (first, last), (work_first, work_last) = _settled(here, there)
     text, work_text = here.text[first:last], there.text[work_first:work_last]
     same, edit_class = _compared(text, work_text)
@@ -176,9 +165,31 @@ def match_of(
         work_end=there.first + work_last,
         similarity=1.0 if same else min(0.9999, round(likeness, 4)),
         edit_class=edit_class,
-        is_quote=is_quotation(here.text, first, last),
+        is_quote=_is_quote(data, bounds, (start, end), here, first, last),
     )
     return match, least.is_long(text)
+
+
+def _is_quote(
+    data: memoryview,
+    bounds: tuple[int, int],
+    place: tuple[int, int],
+    here: Piece,
+    first: int,
+    last: int,
+) -> bool:
+    """Say whether the match that a region, bytes `place`, was settled to is a quotation."""
+    start = place[0] + _bytes_between(here.text, here.start, first)
+    end = place[1] + _bytes_between(here.text, here.end, last)
+    before = decoded_text(data, max(bounds[0], start - _MARGIN), start)
+    behind = decoded_text(data, end, min(bounds[1], end + _MARGIN))
+    return is_quoted(before, here.text[first:last], behind)
+
+
+def _bytes_between(text: str, one: int, other: int) -> int:
+    """Return how many bytes of UTF-8 lie from one code point to the other, negative backwards."""
+    between = len(text[min(one, other) : max(one, other)].encode("utf-8", "surrogatepass"))
+    return between if other >= one else -between
 
 
 def _settled(here: Piece, there: Piece) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -190,10 +201,21 @@ def _settled(here: Piece, there: Piece) -> tuple[tuple[int, int], tuple[int, int
 
 def _compared(text: str, work_text: str) -> tuple[bool, EditClass]:
     """Say whether two texts have the same symbols, and how the copy is edited."""
-    from forgetkit.match.kernels import folded_bytes
-
     if text == work_text:
         return True, "verbatim"
-    if folded_bytes(text) == folded_bytes(work_text):
+    if _symbols(text) == _symbols(work_text):
         return True, "normalised"
     return False, "edited"
+
+
+def _symbols(text: str) -> bytes:
+    from forgetkit.match.kernels import folded_bytes
+
+    return text.encode("ascii").translate(*_ascii()) if text.isascii() else folded_bytes(text)
+
+
+@functools.cache
+def _ascii() -> tuple[bytes, bytes]:
+    """Return what each byte of ASCII folds to, and those that are dropped."""
+    symbols = bytes(fold_table().ascii) + bytes(range(128, 256))
+    return symbols, bytes(byte for byte in range(128) if not symbols[byte])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +34,9 @@ Examples:
 
   forgetkit unlearn --model demo/target --forget-set forget_set --method simnpo
     --set settings.beta=1.0 --merge --out unlearned
+
+  forgetkit unlearn --model demo/target --forget-set forget_set
+    --set reference_top_k=64 --out unlearned
 """
 REPORT = """Write the report of an evaluation: one self-contained page.
 
@@ -180,8 +184,21 @@ def unlearn(
         checked = done.run["merge"]
         counts["merged, largest difference of a logit"] = float(checked["max_logit_difference"])
         counts["merged, extraction strength"] = float(checked["extraction_strength"])
+    counts |= _approximation(done.run)
     warnings = list(done.run.get("warnings", ()))
     screen.show(Output(command="unlearn", outputs=outputs, counts=counts, warnings=warnings))
+
+
+def _approximation(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return how far the KL of the reference's most likely tokens was from the exact one."""
+    found = {}
+    for row in run.get("reference_top_k", ()):
+        error = row["relative_error"]
+        apart = "" if error is None else f", {100 * error:+.1f} %"
+        found[f"retain KL after step {row['step']}"] = (
+            f"{row['exact_kl']:.4g} exact, {row['top_k_kl']:.4g} of the top {row['k']}{apart}"
+        )
+    return found
 
 
 def _unlearn_seeds(

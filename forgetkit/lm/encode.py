@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from forgetkit.lm.load import LanguageModel
+    from forgetkit.lm.top_k import TopK
 
 PLAIN_PAIR = "### Question: {prompt}\n### Answer:"  # as in Yao et al. 2023
 
@@ -58,6 +59,7 @@ class Encoded:
         reference: the reference model's last states where these tokens are predicted, (N, D), if
             they are known already.
         reference_nll: its cross-entropy of each answer token that takes the loss, (N,), if known.
+        reference_top: the tokens that it finds most likely in their places, if known.
     """
 
     example_id: str
@@ -68,6 +70,7 @@ class Encoded:
     weight: float = 1.0
     reference: torch.Tensor | None = field(default=None, compare=False, repr=False)
     reference_nll: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    reference_top: TopK | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""
@@ -283,6 +286,12 @@ def head_weight(model: torch.nn.Module) -> torch.Tensor | None:
         return None
     weight: torch.Tensor = head.weight
     return weight
+
+
+def has_frozen_head(model: torch.nn.Module) -> bool:
+    """Say whether logits are the product of a weight alone that is not trained."""
+    weight = head_weight(model)
+    return weight is not None and not weight.requires_grad
 
 
 def causal_model(model: Any) -> Any:

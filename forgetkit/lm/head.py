@@ -26,7 +26,7 @@ BLOCK = 2048  # entries of the vocabulary at once on a CPU, whose logits stay in
 _RUN = 256  # numbers added in float32 before float64
 
 
-class _Softmax:
+class Softmax:
     """A softmax over the vocabulary, met block by block: logits lie as (V, P), one column a state.
 
     So the weights are read in the order they lie in memory: on a CPU the product is half as fast
@@ -42,20 +42,21 @@ class _Softmax:
         self, states: torch.Tensor, kind: torch.dtype, target: torch.Tensor | None
     ) -> None:
         self._columns = states.to(kind).T  # (D, P)
-        size, device = len(states), states.device
-        self.top = torch.full((1, size), -torch.inf, device=device)
-        self.total = torch.zeros((1, size), device=device)
-        self.chosen = torch.zeros(size, device=device)
+        named: dict[str, Any] = {"device": states.device, "dtype": sums_in(kind)}
+        size = len(states)
+        self.top = torch.full((1, size), -torch.inf, **named)
+        self.total = torch.zeros((1, size), **named)
+        self.chosen = torch.zeros(size, **named)
         self._target = target
 
     def logits(self, first: int, block: torch.Tensor) -> torch.Tensor:
-        """Return the logits of some entries, (E, P) in float32.
+        """Return the logits of some entries, (E, P) in float32, or in float64 if they come so.
 
         Args:
             first: number of the first entry.
             block: their weights, (E, D).
         """
-        logits = (block @ self._columns).float()
+        logits = (block @ self._columns).to(self.top.dtype)
         if self._target is not None:
             inside = ((self._target >= first) & (self._target < first + len(block))).nonzero()[:, 0]
             if len(inside):
@@ -79,27 +80,32 @@ class _Softmax:
         return self.total.log().add_(self.top).squeeze(0)
 
 
-def _pieces(size: int, most: int) -> Iterator[slice]:
+def sums_in(kind: torch.dtype) -> torch.dtype:
+    """Return the format in which logits of a head are summed: float32, or its own float64."""
+    return torch.float64 if kind == torch.float64 else torch.float32
+
+
+def pieces_of(size: int, most: int) -> Iterator[slice]:
     """Yield pieces of even size, so that none is too small for a product to be worth it."""
     if size:
         step = math.ceil(size / math.ceil(size / most))
         yield from (slice(start, start + step) for start in range(0, size, step))
 
 
-def _blocks(weight: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+def blocks_of(weight: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the entries of the vocabulary block by block: number of the first, weights (E, D)."""
     size = BLOCK if weight.device.type == "cpu" else len(weight)
     for first in range(0, len(weight), size):
         yield first, weight[first : first + size]
 
 
-def _all_logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def all_logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the logits (P, V) in float32 of states (P, D), without gradient."""
     rows = states.to(weight.dtype)
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return (rows @ weight.T).float()
     logits = torch.empty(len(rows), len(weight))
-    for first, block in _blocks(weight):
+    for first, block in blocks_of(weight):
         torch.mm(rows, block.T, out=logits[:, first : first + len(block)])
     return logits
 
@@ -115,10 +121,10 @@ class _TokenNLL(torch.autograd.Function):
         value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         moves: bool = context.needs_input_grad[0]  # not where the reference model is asked
         slope = torch.empty_like(hidden, dtype=torch.float32) if moves else None
-        for piece in _pieces(len(hidden), PIECE):
-            ours = _Softmax(hidden[piece], weight.dtype, target[piece])
+        for piece in pieces_of(len(hidden), PIECE):
+            ours = Softmax(hidden[piece], weight.dtype, target[piece])
             pull = torch.zeros(hidden[piece].T.shape, device=hidden.device)  # (D, P)
-            for first, block in _blocks(weight):
+            for first, block in blocks_of(weight):
                 shares, faded = ours.shares(ours.logits(first, block))
                 if moves:
                     add_product(pull.mul_(faded), block.T, shares)
@@ -165,13 +171,13 @@ class _TokenNLLKL(torch.autograd.Function):
         nll = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         kl = torch.empty_like(nll)
         slope = torch.empty_like(hidden, dtype=torch.float32)
-        for piece in _pieces(len(hidden), PIECE):
+        for piece in pieces_of(len(hidden), PIECE):
             goal = None if target is None else target[piece]
-            ours = _Softmax(hidden[piece], weight.dtype, goal)
-            theirs = _Softmax(reference[piece], weight.dtype, None)
+            ours = Softmax(hidden[piece], weight.dtype, goal)
+            theirs = Softmax(reference[piece], weight.dtype, None)
             apart = torch.zeros_like(ours.top)  # sum of exp(theirs - top) (theirs - ours)
             met: list[tuple[torch.Tensor, ...]] = []
-            for first, block in _blocks(weight):
+            for first, block in blocks_of(weight):
                 own, other = ours.logits(first, block), theirs.logits(first, block)
                 more = other - own
                 others, faded = theirs.shares(other)
@@ -179,7 +185,9 @@ class _TokenNLLKL(torch.autograd.Function):
                 met.append((ours.shares(own)[0], ours.top, others, theirs.top))
             kl[piece] = (apart / theirs.total).squeeze(0) + ours.log_total() - theirs.log_total()
             pull = torch.zeros(hidden[piece].T.shape, device=hidden.device)  # (D, P)
-            for (_, block), (own, top, others, their_top) in zip(_blocks(weight), met, strict=True):
+            for (_, block), (own, top, others, their_top) in zip(
+                blocks_of(weight), met, strict=True
+            ):
                 own.mul_((top - ours.top).exp_().div_(ours.total).mul_(1 + ratio))
                 own.sub_(others.mul_((their_top - theirs.top).exp_().div_(theirs.total)))
                 add_product(pull, block.T, own)
@@ -193,16 +201,21 @@ class _TokenNLLKL(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> Any:
-        """Scale the kept slopes.
+        """Scale the kept slopes; see `scaled`."""
+        return scaled(context, *gradients), None, None, None, None
 
-        Raises:
-            RuntimeError: the first takes a gradient of another ratio than was said.
-        """
-        (slope,) = context.saved_tensors
-        of_nll, of_kl = gradients
-        if not torch.allclose(of_nll, context.ratio * of_kl, rtol=1e-4, atol=1e-12):
-            raise RuntimeError("the likelihood and the divergence are not in the ratio given")
-        return (slope * of_kl[:, None]).to(context.kind), None, None, None, None
+
+def scaled(context: Any, of_nll: torch.Tensor, of_kl: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of states whose one slope serves likelihood and divergence, (N, D).
+
+    Raises:
+        RuntimeError: the likelihood takes a gradient of another ratio than was said.
+    """
+    (slope,) = context.saved_tensors
+    if not torch.allclose(of_nll, context.ratio * of_kl, rtol=1e-4, atol=1e-12):
+        raise RuntimeError("the likelihood and the divergence are not in the ratio given")
+    found: torch.Tensor = (slope * of_kl[:, None]).to(context.kind)
+    return found
 
 
 class _TokenFormula(torch.autograd.Function):
@@ -220,9 +233,9 @@ class _TokenFormula(torch.autograd.Function):
         """Return (N,) in float32."""
         value = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         slope = torch.empty_like(hidden, dtype=weight.dtype)
-        for piece in _pieces(len(hidden), WHOLE):
-            logits = _all_logits(hidden[piece], weight)
-            theirs = [_all_logits(r[piece], weight) for r in reference]
+        for piece in pieces_of(len(hidden), WHOLE):
+            logits = all_logits(hidden[piece], weight)
+            theirs = [all_logits(r[piece], weight) for r in reference]
             with torch.enable_grad():
                 found = formula(logits.requires_grad_(), target[piece], *theirs)
                 (gradient,) = torch.autograd.grad(found.sum(), logits)
@@ -326,8 +339,8 @@ def token_scores(
             model, (N,) each: what min-k++ compares with (Zhang et al. 2024, arXiv:2404.02936).
     """
     pieces = []
-    for piece in _pieces(len(hidden), WHOLE):
-        logits = _all_logits(hidden[piece], weight)
+    for piece in pieces_of(len(hidden), WHOLE):
+        logits = all_logits(hidden[piece], weight)
         pieces.append(scores_of_logits(logits, target[piece], spread=spread))
     if not pieces:
         none = torch.zeros(0, dtype=torch.bool, device=hidden.device)

@@ -81,6 +81,7 @@ class Step:
         self._nlls: dict[str, torch.Tensor] = {}
         self._shares: dict[str, torch.Tensor] = {}
         self._known: Mapping[str, torch.Tensor] = batches.get("reference", {})
+        self._known_top: Mapping[str, Mapping[str, Any]] = batches.get("reference_top", {})
         self._known_nll: Mapping[str, torch.Tensor] = batches.get("reference_nll", {})
         self.memory = {} if memory is None else memory
         self.read = {"model": 0, "reference": 0}
@@ -103,6 +104,8 @@ class Step:
     def kl(self, split: str, *, nll_ratio: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Return KL(ref ‖ θ) summed over each answer's tokens, and the lengths, (B,) and (B,).
 
+        Where the examples bring only what the reference finds most likely, a lower bound of it.
+
         Args:
             split: whose answers.
             nll_ratio: `nll` of the split will be in the loss too, with so many times the weight of
@@ -110,7 +113,10 @@ class Step:
         """
         from forgetkit.lm.head import kl_divergence, token_kl, token_nll_kl
 
-        ours, theirs = self._ours(split), self._theirs(split)
+        ours = self._ours(split)
+        if split in self._known_top and self._weight is not None:
+            return self._sum(split, self._top_kl(split, ours, self._weight, nll_ratio))
+        theirs = self._theirs(split)
         if self._weight is None:
             return self._sum(split, kl_divergence(theirs, ours))
         if not nll_ratio:
@@ -118,6 +124,18 @@ class Step:
         target = self._batch["target"][self._tokens(split)]
         self._nlls[split], kl = token_nll_kl(ours, theirs, self._weight, target, nll_ratio)
         return self._sum(split, kl)
+
+    def _top_kl(
+        self, split: str, ours: torch.Tensor, weight: torch.Tensor, nll_ratio: float
+    ) -> torch.Tensor:
+        from forgetkit.lm.top_k import TopK, token_nll_top_kl
+
+        target = self._batch["target"][self._tokens(split)] if nll_ratio else None
+        top = TopK(**self._known_top[split])
+        nll, kl = token_nll_top_kl(ours, top, weight, target, nll_ratio)
+        if nll_ratio:
+            self._nlls[split] = nll
+        return kl
 
     def token_nll(self, split: str) -> torch.Tensor:
         """Return the cross-entropy of each answer token, (N,)."""
@@ -443,17 +461,20 @@ def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
     """Collate training items into one batch, split by split.
 
     Returns:
-        `all`: as of `collate`; `ranges`: the rows of each split; `reference` and `reference_nll`:
-        the reference's states (N, D) and cross-entropies (N,) of the splits all of whose examples
-        bring them.
+        `all`: as of `collate`; `ranges`: the rows of each split; `reference`, `reference_nll` and
+        `reference_top`: the reference's states (N, D), cross-entropies (N,) and most likely tokens
+        of the splits all of whose examples bring them.
     """
     import torch
+
+    from forgetkit.lm.top_k import joined
 
     names = sorted({name for item in items for name in item})
     rows: list[Encoded] = []
     ranges: dict[str, tuple[int, int]] = {}
     states: dict[str, torch.Tensor] = {}
     nlls: dict[str, torch.Tensor] = {}
+    tops: dict[str, dict[str, torch.Tensor]] = {}
     for name in names:
         own = [encoded for item in items for encoded in item.get(name, ())]
         ranges[name] = (len(rows), len(rows) + len(own))
@@ -465,5 +486,8 @@ def join_splits(items: Sequence[Item], pad_id: int) -> dict[str, Any]:
             found = [value for value in brought if value is not None]
             if own and len(found) == len(own):
                 known[name] = torch.cat(found)
-    together = collate(rows, pad_id)
-    return {"all": together, "ranges": ranges, "reference": states, "reference_nll": nlls}
+        most_likely = [e.reference_top for e in own if e.reference_top is not None]
+        if own and len(most_likely) == len(own):
+            tops[name] = joined(most_likely)
+    known_values = {"reference": states, "reference_nll": nlls, "reference_top": tops}
+    return {"all": collate(rows, pad_id), "ranges": ranges, **known_values}

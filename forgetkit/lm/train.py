@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
+from forgetkit.lm.approximation import Approximation
 from forgetkit.lm.checkpoint import Checkpoint
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.parts import parts_of, weighed
@@ -44,6 +45,8 @@ class TrainSettings:
             whose gradients add up to the same; 0: never cut.
         reference_splits: splits whose reference states are read once where examples come again.
         reference_likelihoods: splits whose reference likelihoods are.
+        reference_tops: splits whose divergence is taken from the reference's most likely tokens.
+        reference_top_k: how many of these a place.
     """
 
     learning_rate: float
@@ -58,6 +61,8 @@ class TrainSettings:
     most_tokens: int = 0
     reference_splits: tuple[str, ...] = ()
     reference_likelihoods: tuple[str, ...] = ()
+    reference_tops: tuple[str, ...] = ()
+    reference_top_k: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ class Outcome:
         seconds: wall time, of all attempts if it was taken up again.
         reference_seconds: of which the reference was read before training, in the last attempt.
         scale: what the update of the last step was multiplied by, so that a constraint holds.
+        approximation: how far the KL of the reference's most likely tokens is from the exact one,
+            after the first step that moves weights and after the last; empty where none is taken.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -118,6 +125,7 @@ class Outcome:
     seconds: float = 0.0
     reference_seconds: float = 0.0
     scale: float = 1.0
+    approximation: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -171,8 +179,15 @@ def train(
         if not keeper.finished and keeper.done < steps:
             began = time.monotonic()
             items, read = with_reference(
-                language_model, items, settings.reference_splits, settings.reference_likelihoods
+                language_model,
+                items,
+                settings.reference_splits,
+                settings.reference_likelihoods,
+                settings.reference_tops,
+                settings.reference_top_k,
             )
+            if settings.reference_tops:
+                keeper.compare = Approximation(language_model, items)
             outcome.reference_seconds = time.monotonic() - began
             items, settings = in_parts(items, settings)
             outcome.reference_tokens += 0 if found else read
@@ -245,6 +260,7 @@ class Keeper:
         self.best: dict[str, torch.Tensor] | None = None
         self.finished = False
         self.done = 0
+        self.compare: Callable[[], dict[str, Any]] | None = None
         # A copy of all weights of full fine-tuning is not worth an early check.
         self._before, self._first_check = before, FIRST_CHECK if has_adapter(model) else 0
 
@@ -272,6 +288,9 @@ class Keeper:
             check_moved(self._before, trained_state(self._model), step)
         if self.looks_after(step):
             self.look(step)
+        last = self.finished or step == self._steps
+        if self.compare and (last or step == FIRST_CHECK):
+            self.outcome.approximation.append({"step": step} | self.compare())
         return self.finished
 
     def record(

@@ -45,7 +45,8 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
 
     Raises:
         UsageError: an update is to be subtracted that is no product, weights are to be trained
-            that are in 8 or 4 bits, or utility is to be kept with nothing that keeps it.
+            that are in 8 or 4 bits, utility is to be kept with nothing that keeps it, or a KL is
+            to be taken from the most likely tokens where none is taken.
     """
     if is_dual(config) and not keeps(method, config):
         raise UsageError(
@@ -53,6 +54,13 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
             found=f"utility_floor {config.utility_floor:g}",
             mend=f"It works with {', '.join(_keepers())} and a share of retain rows. With "
             "--set retain_weight=fixed the floor only chooses the checkpoint.",
+        )
+    if config.reference_top_k and not (method.kl_splits() and config.retain_share):
+        raise UsageError(
+            f"the method {config.method} takes no KL on retain that reference_top_k could serve",
+            found=f"reference_top_k {config.reference_top_k}",
+            mend="Leave it out (0: exact), or give --set settings.retain_kl=NUMBER; of jensun "
+            "also --set settings.retain_jsd=0.",
         )
     if method.factor() != 1 and config.peft not in ("lora", "rslora"):
         raise UsageError(
@@ -118,6 +126,17 @@ def reference_likelihoods(method: Method, config: UnlearnConfig) -> tuple[str, .
     return tuple(dict.fromkeys((*method.reference_likelihoods(), *dual)))
 
 
+def reference_states(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
+    """Return the splits whose last reference states are read, other than for KL of the top k."""
+    tops = reference_tops(method, config)
+    return tuple(split for split in method.reference_splits() if split not in tops)
+
+
+def reference_tops(method: Method, config: UnlearnConfig) -> tuple[str, ...]:
+    """Return the splits whose KL is taken from the most likely tokens of the reference."""
+    return method.kl_splits() if config.reference_top_k else ()
+
+
 def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[str, torch.Tensor]]:
     """Return what is minimised: the method, with weighed tokens or a dual retain weight."""
     chosen = EntropyWeighted(method) if config.token_weights == "entropy" else method
@@ -127,6 +146,7 @@ def objective(method: Method, config: UnlearnConfig) -> Callable[[Step], dict[st
 def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> LanguageModel:
     """Return the model with the adapter asked for, or with its own weights to be trained."""
     from forgetkit.lm.adapter import AdapterSettings, add_adapter
+    from forgetkit.lm.encode import has_frozen_head
     from forgetkit.lm.layers import checkpoint_layers, depth
     from forgetkit.lm.trained import train_whole
 
@@ -144,6 +164,12 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
             config.peft, config.rank, config.alpha, config.dropout, config.targets, layers
         )
         made = add_adapter(base, settings, seed=derive(config.seed, "adapter") % 2**32)
+    if config.reference_top_k and not has_frozen_head(made.model):
+        raise UsageError(
+            "reference_top_k needs a head that is a product alone and is not trained",
+            found=f"reference_top_k {config.reference_top_k}",
+            mend="Leave it out (0: exact), or train an adapter of layers.",
+        )
     if config.gradient_checkpointing:
         checkpoint_layers(made.model)
     return made

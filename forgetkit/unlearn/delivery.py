@@ -185,6 +185,7 @@ def record(outcome: Outcome, rate: float, size: int, config: UnlearnConfig) -> d
         "flops": training_flops(outcome, size, whole=config.peft == "none"),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **_peak_gpu_memory(),
+        **({"reference_top_k": outcome.approximation} if outcome.approximation else {}),
         "versions": {name: metadata.version(name) for name in names},
     }
 

@@ -49,6 +49,10 @@ class Method(ABC):
         """Return the splits whose reference likelihoods a loss reads."""
         return ()
 
+    def kl_splits(self) -> tuple[str, ...]:
+        """Return the splits of whose reference states a loss reads the KL alone."""
+        return ()
+
     def layers(self, depth: int) -> range:
         """Return the layers to train, from 0, of a model of so many."""
         return range(depth)
@@ -80,6 +84,10 @@ class WithRetain(Method):
         return self.retain_kl > 0
 
     def reference_splits(self) -> tuple[str, ...]:
+        """Return retain where KL is taken."""
+        return ("retain",) if self.retain_kl > 0 else ()
+
+    def kl_splits(self) -> tuple[str, ...]:
         """Return retain where KL is taken."""
         return ("retain",) if self.retain_kl > 0 else ()
 

@@ -31,6 +31,8 @@ from forgetkit.unlearn.assembly import (
     make_method,
     objective,
     reference_likelihoods,
+    reference_states,
+    reference_tops,
     trainable,
 )
 from forgetkit.unlearn.card import write_cards
@@ -214,8 +216,10 @@ def _training(method: Method, config: UnlearnConfig, rate: float, device: str) -
         watch_every=config.watch_every,
         seed=derive(config.seed, "training") % 2**32,
         most_tokens=forward_tokens(config, device),
-        reference_splits=method.reference_splits(),
+        reference_splits=reference_states(method, config),
         reference_likelihoods=reference_likelihoods(method, config),
+        reference_tops=reference_tops(method, config),
+        reference_top_k=config.reference_top_k,
     )
 
 

@@ -128,6 +128,10 @@ class JensUn(WithRetain):
         """Return retain where a divergence on it is taken."""
         return ("retain",) if self.needs_reference() else ()
 
+    def kl_splits(self) -> tuple[str, ...]:
+        """Return retain where KL alone is taken: the other divergence reads every token."""
+        return () if self.retain_jsd > 0 else super().kl_splits()
+
 
 @dataclass(frozen=True)
 class RMU(WithRetain):

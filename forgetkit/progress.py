@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -29,3 +30,13 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore a note."""
+
+
+def telling(progress: Progress) -> Callable[[str], None]:
+    """Return what a training calls after each step, with a line that says how it goes."""
+
+    def step(line: str) -> None:
+        progress.advance()
+        progress.note(line)
+
+    return step

@@ -6,20 +6,22 @@ import json
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -93,6 +95,33 @@ class Screen:
             self.err.print(Text(f"warning: {safe(warning)}", style="yellow"))
 
 
+RECENT = 600
+"""Seconds whose pace says how long the rest takes; a step of training may take half a minute."""
+
+
+class _Time(ProgressColumn):
+    """Time since a stage began, and about how much is left where that is known."""
+
+    def render(self, task: Task) -> Text:
+        """Return both as hours, minutes and seconds."""
+        passed = task.finished_time if task.finished else task.elapsed
+        words = str(timedelta(seconds=int(passed or 0)))
+        if not task.finished and task.time_remaining is not None:
+            words += f", {timedelta(seconds=int(task.time_remaining))} left"
+        return Text(words, style="progress.elapsed")
+
+
+class _Live(Progress):
+    """One line a stage, and below them what the current one says: losses are as long as a line."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the lines."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["note"]:
+                yield Text(f"  {task.fields['note']}", "dim", no_wrap=True, overflow="ellipsis")
+
+
 class Bars:
     """Progress of a library call: one bar a stage on a terminal, one line a stage elsewhere."""
 
@@ -106,13 +135,13 @@ class Bars:
     def __enter__(self) -> Bars:
         """Begin to draw."""
         if self._screen.err.is_terminal and not self._screen.quiet:
-            self._live = Progress(
+            self._live = _Live(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=28),
                 MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}", style="dim"),
+                _Time(),
                 console=self._screen.err,
+                speed_estimate_period=RECENT,
             )
             self._live.start()
         return self
@@ -142,9 +171,9 @@ class Bars:
             self._live.advance(self._task, n)
 
     def note(self, text: str) -> None:
-        """Show a note beside the bar."""
+        """Show a note below the bars."""
         if self._live and self._task is not None:
-            self._live.update(self._task, note=safe(text)[:60])
+            self._live.update(self._task, note=safe(text))
 
     def _close(self, *, finished: bool) -> None:
         if not self._name:

@@ -151,7 +151,8 @@ def train(
             `settings.watch_every` steps.
         shrink: called after the last step; may multiply the update, and says by what and what the
             slice then says. It counts as a look.
-        advance: called after each optimiser step with a line of losses.
+        advance: called after each optimiser step with a line: tokens per second of the steps so
+            far, and losses.
         scratch: a folder for the library's own files.
         kept: where the state is kept at every look, and taken up again after a kill: the outcome
             is that of a training that nothing disturbed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -195,14 +196,18 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]
         self, trainer: SplitTrainer, keeper: Keeper, advance: Callable[[str], None] | None
     ) -> None:
         self._trainer, self._keeper, self._advance = trainer, keeper, advance
+        self._tokens, self._seconds, self._began = 0, 0.0, 0.0  # of the steps without the looks
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Record losses, look at the validation slice, stop when it says so."""
         keeper, step = self._keeper, self._keeper.done + state.global_step
-        losses = self._trainer.take_losses()
-        keeper.record(step, losses, self._trainer.take_read(), self._trainer.memory)
+        losses, read = self._trainer.take_losses(), self._trainer.take_read()
+        keeper.record(step, losses, read, self._trainer.memory)
+        self._tokens += read["model"]
+        self._seconds += time.monotonic() - self._began
         if self._advance:
-            self._advance(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+            words = [f"{self._tokens / max(self._seconds, 1e-9):.0f} tokens/s"]
+            self._advance(" · ".join(words + [f"{n} {value:.3f}" for n, value in losses.items()]))
         finished = keeper.after(step)
         self._trainer.report(keeper.outcome.history[-1])
         if finished:
@@ -212,4 +217,5 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Draw on where the training was left."""
+        self._began = time.monotonic()
         self._trainer.take_random_state()

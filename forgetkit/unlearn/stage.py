@@ -22,7 +22,7 @@ from forgetkit.files import (
 from forgetkit.forget_set import ForgetSet, read_forget_set
 from forgetkit.lm.ranks import check_launcher, own_rank, world_size
 from forgetkit.lm.train import Kept, TrainSettings
-from forgetkit.progress import Progress, Silent
+from forgetkit.progress import Progress, Silent, telling
 from forgetkit.seeds import derive
 from forgetkit.unlearn.assembly import (
     check_method,
@@ -173,6 +173,7 @@ def _train(
         items = list(schedule(content, method, config, language_model, turns, validation))
     rate = config.learning_rate or default_rate(size, config.peft)
     progress.stage(f"unlearn ({config.method})", steps)
+    progress.note("looks at the model before the first step")
     watch = Watch(language_model, validation, config, method.factor(), clock)
     first = None if config.watch_every else watch(0)
     if first:
@@ -189,7 +190,7 @@ def _train(
             _training(method, config, rate, language_model.device.type),
             watch=watch,
             shrink=watch.shrink,
-            advance=_advance(progress),
+            advance=telling(progress),
             scratch=Path(scratch),
             kept=kept,
         )
@@ -221,11 +222,3 @@ def _training(method: Method, config: UnlearnConfig, rate: float, device: str) -
         reference_tops=reference_tops(method, config),
         reference_top_k=config.reference_top_k,
     )
-
-
-def _advance(progress: Progress) -> Any:
-    def step(line: str) -> None:
-        progress.advance()
-        progress.note(line)
-
-    return step

@@ -20,7 +20,7 @@ from forgetkit.errors import AcceptanceError, InputError
 from forgetkit.files import claim_folder, read_json, sha256_tree, write_json
 from forgetkit.forget_set import Example
 from forgetkit.lm.ranks import check_launcher
-from forgetkit.progress import Progress, Silent
+from forgetkit.progress import Progress, Silent, telling
 from forgetkit.seeds import derive, generator
 from forgetkit.unlearn import losses
 from forgetkit.unlearn.config import TeachConfig
@@ -142,7 +142,7 @@ def _teach(
             Teaching(bool(kept)),
             settings,
             watch=watch,
-            advance=lambda _: progress.advance(),
+            advance=telling(progress),
             scratch=Path(scratch),
         )
     merged = merge_adapter(language_model)

@@ -10,10 +10,11 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from forgetkit.errors import InputError, LockedError, StorageError, UsageError
 
@@ -187,22 +188,72 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any]) -> bool:
     Raises:
         UsageError: the folder holds something else.
     """
-    started = folder / f".{marker}.started"
-    digest = digest_of(identity)
+    state = folder_state(folder, marker, lambda: identity)
+    if state == "new":
+        write_text(folder / f".{marker}.started", digest_of(identity))
+    return state == "done"
+
+
+def folder_state(
+    folder: Path, marker: str, identity: Callable[[], dict[str, Any]]
+) -> Literal["new", "begun", "done"]:
+    """Say what `claim_folder` finds of a run: nothing, its beginning or its end; write nothing.
+
+    Args:
+        folder: the output folder.
+        marker: as of `claim_folder`.
+        identity: gives what makes two runs the same; not asked where the folder is empty.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
     if folder.exists() and not folder.is_dir():
         raise UsageError("--out is a file", where=str(folder), mend="Name a folder.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return "new"
+    started, digest = folder / f".{marker}.started", digest_of(identity())
+
+    def is_same() -> bool:
+        return started.is_file() and started.read_text(encoding="utf-8") == digest
+
     if (folder / marker).is_file() and started.is_file():
-        if started.read_text(encoding="utf-8") == digest:
-            return True
+        if is_same():
+            return "done"
         raise _taken(folder)
-    if started.is_file() and started.read_text(encoding="utf-8") == digest:
-        return False
-    if folder.is_dir() and not _left_by_a_failed_run(folder):
-        if started.is_file() and started.read_text(encoding="utf-8") == digest:
-            return False  # another shard of the same run came first just now
+    if is_same():
+        return "begun"
+    if not _left_by_a_failed_run(folder):
+        if is_same():
+            return "begun"  # another shard of the same run came first just now
         raise _taken(folder)
-    write_text(started, digest)
-    return False
+    return "new"
+
+
+def check_space(folder: Path, size: int) -> int:
+    """Check that a folder, or the one that it will be made in, can be written and has the room.
+
+    Args:
+        folder: the output folder.
+        size: bytes that will be written, about.
+
+    Returns:
+        The bytes that are free there.
+
+    Raises:
+        StorageError: it cannot, or has not.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    if not os.access(there, os.W_OK):
+        raise StorageError("cannot be written", where=str(folder), found="Permission denied")
+    free = shutil.disk_usage(there).free
+    if free < size:
+        raise StorageError(
+            f"about {size >> 20} MiB will be written, and there is less room",
+            where=str(there),
+            found=f"{free >> 20} MiB free",
+            mend="Make room, or choose another --out.",
+        )
+    return free
 
 
 def _left_by_a_failed_run(folder: Path) -> bool:

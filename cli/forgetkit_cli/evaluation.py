@@ -13,6 +13,8 @@ from forgetkit_cli.models import metric_rows, metric_table
 from forgetkit_cli.screen import Bars, Output, Screen
 
 if TYPE_CHECKING:
+    from forgetkit.evaluate import EvaluateConfig
+    from forgetkit.evaluate.models import Models
     from forgetkit.results import Results
 
 EVALUATE = """Measure forgetting, utility and language, and judge them by fixed thresholds.
@@ -32,6 +34,9 @@ Examples:
     --plugin our_metric.py --out results
 
   forgetkit evaluate --model demo/target --runs runs --forget-set forget_set --out results
+
+  forgetkit evaluate --model unlearned/model --before demo/target
+    --forget-set forget_set --out results --dry-run
 
   forgetkit evaluate --rescore results
 """
@@ -81,6 +86,7 @@ def evaluate(
             help="Compute the metrics of this folder anew; no model. Only --plugin goes with it.",
         ),
     ] = None,
+    dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -94,6 +100,7 @@ def evaluate(
     from forgetkit.evaluate import evaluate as run
     from forgetkit.evaluate import rescore as compute_again
     from forgetkit.evaluate.attacks import chosen_attacks
+    from forgetkit.evaluate.models import Models
 
     screen = Screen(as_json=as_json, quiet=quiet)
     if runs is not None and (adapter or before or endpoint):
@@ -112,6 +119,7 @@ def evaluate(
             tasks=tasks,
             endpoint=endpoint,
             runs=runs,
+            dry_run=dry_run or None,
             set=settings,
             config=config,
             seed=seed,
@@ -123,6 +131,18 @@ def evaluate(
         if tasks is not None:
             flags["tasks"] = [name.strip() for name in tasks.split(",") if name.strip()]
         chosen = resolve(EvaluateConfig, "evaluate", flags, config)
+        if dry_run:
+            named_model = (model or "") if endpoint else options.needed("--model", model)
+            _plan(
+                screen,
+                Models(named_model, adapter, before, retain_model, endpoint),
+                options.needed("--forget-set", forget_set),
+                options.needed("--out", out),
+                runs,
+                plugin,
+                chosen,
+            )
+            return
         with Bars(screen) as bars:
             done = (
                 evaluate_seeds(
@@ -151,6 +171,21 @@ def evaluate(
             )
         folder, results = done.folder, done.results
     show_results(screen, "evaluate", folder, results)
+
+
+def _plan(
+    screen: Screen,
+    models: Models,
+    forget_set: Path,
+    out: Path,
+    runs: Path | None,
+    plugin: Path | None,
+    config: EvaluateConfig,
+) -> None:
+    from forgetkit.evaluate import plan_evaluate
+
+    plan = plan_evaluate(models, forget_set, out, runs=runs, plugin=plugin, config=config)
+    screen.show_plan("evaluate", plan, {"results": str(out)})
 
 
 def show_results(screen: Screen, command: str, folder: Path, results: Results) -> None:

@@ -25,6 +25,8 @@ Examples:
     --mix sample_data/retain/general.jsonl --out demo/target
 
   forgetkit teach path/to/model passages.jsonl --out taught --set until=0.9
+
+  forgetkit teach path/to/model passages.jsonl --out taught --dry-run
 """
 UNLEARN = """Train an adapter that suppresses a forget set; keep the best checkpoint.
 
@@ -37,6 +39,8 @@ Examples:
 
   forgetkit unlearn --model demo/target --forget-set forget_set
     --set reference_top_k=64 --out unlearned
+
+  forgetkit unlearn --model demo/target --forget-set forget_set --out unlearned --dry-run
 """
 REPORT = """Write the report of an evaluation: one self-contained page.
 
@@ -60,6 +64,7 @@ def teach(
     data: Annotated[list[Path], typer.Argument(help="Passages (text), or prompts and answers.")],
     out: options.Out,
     mix: Annotated[list[Path] | None, typer.Option("--mix", help="Ordinary text mixed in.")] = None,
+    dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -69,20 +74,17 @@ def teach(
 ) -> None:
     """Fine-tune a model until it recites passages."""
     from forgetkit.config import resolve
-    from forgetkit.unlearn import TeachConfig
+    from forgetkit.unlearn import TeachConfig, plan_teach
     from forgetkit.unlearn import teach as run
 
-    flags = options.given(settings, seed=seed)
+    chosen = resolve(TeachConfig, "teach", options.given(settings, seed=seed), config)
     screen = Screen(as_json=as_json, quiet=quiet)
+    if dry_run:
+        plan = plan_teach(model, data, out, mix=mix or (), config=chosen)
+        screen.show_plan("teach", plan, {"model": str(out)})
+        return
     with Bars(screen) as bars:
-        taught = run(
-            model,
-            data,
-            out,
-            mix=mix or (),
-            config=resolve(TeachConfig, "teach", flags, config),
-            progress=bars,
-        )
+        taught = run(model, data, out, mix=mix or (), config=chosen, progress=bars)
     screen.show(
         Output(
             command="teach",
@@ -131,6 +133,7 @@ def unlearn(
             help="Run so many seeds, and print mean and standard deviation of what the looks said.",
         ),
     ] = 1,
+    dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -141,7 +144,7 @@ def unlearn(
     """Train an adapter that suppresses a forget set."""
     from forgetkit.config import resolve
     from forgetkit.lm.ranks import own_rank
-    from forgetkit.unlearn import UnlearnConfig, unlearn_seeds
+    from forgetkit.unlearn import UnlearnConfig, plan_unlearn, unlearn_seeds
     from forgetkit.unlearn import unlearn as run
 
     flags = options.given(
@@ -157,13 +160,17 @@ def unlearn(
         report_to=None if report_to is None else [n for n in report_to if n != "none"],
     )
     chosen = resolve(UnlearnConfig, "unlearn", flags, config)
+    screen = Screen(as_json=as_json, quiet=quiet)
+    if dry_run:
+        plan = plan_unlearn(model, forget_set, out, seeds=seeds, config=chosen)
+        screen.show_plan("unlearn", plan, {"run": str(out)})
+        return
     if own_rank():  # of several processes the first one speaks and writes
         if seeds > 1:
             unlearn_seeds(model, forget_set, out, seeds, config=chosen)
         else:
             run(model, forget_set, out, config=chosen)
         return
-    screen = Screen(as_json=as_json, quiet=quiet)
     if seeds > 1:
         _unlearn_seeds(screen, model, forget_set, out, seeds, chosen)
         return

@@ -26,6 +26,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from forgetkit.plan import Plan
+
 
 class MetricRow(BaseModel):
     """One metric in a command's `--json` object."""
@@ -77,6 +79,17 @@ class Screen:
         self.out = Console(highlight=False, soft_wrap=True)
         self.err = Console(stderr=True, highlight=False)
         self.started = time.monotonic()
+
+    def show_plan(self, command: str, plan: Plan, outputs: Mapping[str, str]) -> None:
+        """Print what a command would do."""
+        counts = {"plan": plan.what} | plan.counts
+        output = Output(command=command, outputs=dict(outputs), counts=counts)
+        output.warnings = list(plan.warnings)
+        rows = [
+            (name, value if isinstance(value, str) else f"{value:,.10g}")
+            for name, value in plan.counts.items()
+        ]
+        self.show(output, grid(("plan", plan.what), rows))
 
     def show(self, output: Output, table: Table | None = None) -> None:
         """Print a command's result: the object, or the table, counts, outputs and warnings."""

@@ -19,6 +19,8 @@ Examples:
     --general sample_data/general_eval.jsonl --model demo/target --out forget_set
 
   forgetkit build --from pairs.jsonl --retain ordinary.jsonl --holdout others.jsonl --out set
+
+  forgetkit build --from pairs.jsonl --retain ordinary.jsonl --out set --dry-run
 """
 Paths = list[Path] | None
 
@@ -89,6 +91,7 @@ def build(
         ),
     ] = None,
     workers: options.Workers = 1,
+    dry_run: options.DryRun = False,
     settings: options.Settings = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -97,7 +100,7 @@ def build(
     debug: options.Debug = False,
 ) -> None:
     """Build a forget set."""
-    from forgetkit.build import BuildConfig, Inputs
+    from forgetkit.build import BuildConfig, Inputs, plan_build
     from forgetkit.build import build as run
     from forgetkit.build.exports import FOLDER, check_form, export
     from forgetkit.config import resolve
@@ -127,9 +130,13 @@ def build(
         model=model,
         reference=reference,
     )
+    chosen = resolve(BuildConfig, "build", flags, config)
     screen = Screen(as_json=as_json, quiet=quiet)
+    if dry_run:
+        plan = plan_build(inputs, out, config=chosen)
+        screen.show_plan("build", plan, {"forget_set": str(out)})
+        return
     with Bars(screen) as bars:
-        chosen = resolve(BuildConfig, "build", flags, config)
         built = run(inputs, out, config=chosen, progress=bars, workers=workers)
     outputs = {"forget_set": str(built.folder)}
     for form in exports or ():

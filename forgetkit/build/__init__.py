@@ -6,6 +6,6 @@ build(Inputs(spans=Path("mined/spans.parquet"), ...), Path("forget_set"))
 
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.inputs import Inputs
-from forgetkit.build.stage import BuildResult, build, recited
+from forgetkit.build.stage import BuildResult, build, plan_build, recited
 
-__all__ = ["BuildConfig", "BuildResult", "Inputs", "build", "recited"]
+__all__ = ["BuildConfig", "BuildResult", "Inputs", "build", "plan_build", "recited"]

@@ -60,22 +60,33 @@ def check_filled(
     Raises:
         InputError: naming the split and the flag that fills it.
     """
-    flags = {
-        "forget": "accept more spans",
-        "mismatch": "give --retain",
-        "retain": "give --retain",
-        "holdout": "give --holdout",
-    }
     for name in needed:
         size = len(splits.get(name, ()))
-        if size == 0:
-            raise InputError(f"the split {name} is empty", mend=f"To fill it, {flags[name]}.")
+        check_given(name, splits.get(name, ()))
         if size < least:
             raise InputError(
                 f"the split {name} has too few examples",
                 found=f"{size} of at least {least}",
-                mend=f"To fill it, {flags[name]}; or set least_examples={size}.",
+                mend=f"To fill it, {_FLAGS[name]}; or set least_examples={size}.",
             )
+
+
+_FLAGS = {
+    "forget": "accept more spans",
+    "mismatch": "give --retain",
+    "retain": "give --retain",
+    "holdout": "give --holdout",
+}
+
+
+def check_given(name: str, rows: Sequence[object]) -> None:
+    """Refuse a split that has nothing.
+
+    Raises:
+        InputError: naming the split and the flag that fills it.
+    """
+    if not rows:
+        raise InputError(f"the split {name} is empty", mend=f"To fill it, {_FLAGS[name]}.")
 
 
 def small_splits(splits: Mapping[str, Sequence[Example]]) -> list[str]:

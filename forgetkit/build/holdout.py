@@ -59,6 +59,13 @@ def take_holdout(
     return matched(found, forget, config.holdout_size or len(found), surprise) if found else []
 
 
+def holdout_rows(paths: Sequence[Path], *, of_text: bool) -> Sequence[Document | Work]:
+    """Return what is given as holdout as it lies in the files: works, or rows for pairs."""
+    if not paths:
+        return []
+    return _texts(paths) if of_text else read_ready(paths, purpose="to compare with")
+
+
 def _texts(paths: Sequence[Path]) -> list[Work]:
     """Read works; rows of text that name no work are one each."""
     named: list[Path] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,11 @@ class Inputs:
         """Return the SHA-256 of every input file by its role, the decisions, and the model's."""
         from forgetkit.lm.load import model_identity
 
+        self.check_files()
         found: dict[str, Any] = {"accept_all": self.accept_all}
         for role, paths in self._paths().items():
             for number, path in enumerate(paths):
                 plain, _ = chosen_part(path)
-                if not plain.exists():
-                    raise InputError("no such file or folder", where=str(plain))
                 place = f"{role}/{number}/{path.name}"
                 found |= {f"{place}/{name}": d for name, d in sha256_tree(plain).items()}
         if self.decisions is not None:
@@ -70,6 +70,17 @@ class Inputs:
             if model is not None:
                 found[role] = model_identity(model)
         return found
+
+    def check_files(self) -> None:
+        """Check that every file and folder is there.
+
+        Raises:
+            InputError: one is not.
+        """
+        for path in itertools.chain(*self._paths().values()):
+            plain, _ = chosen_part(path)
+            if not plain.exists():
+                raise InputError("no such file or folder", where=str(plain))
 
     def _paths(self) -> dict[str, list[Path]]:
         single = {

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from forgetkit.build.alternatives import alternatives
 from forgetkit.build.books import Books
 from forgetkit.build.breadth import breadth
 from forgetkit.build.candidates import Candidates, candidates
-from forgetkit.build.checks import check_filled, check_overlap, check_templates, small_splits
+from forgetkit.build.checks import (
+    check_filled,
+    check_given,
+    check_overlap,
+    check_templates,
+    small_splits,
+)
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import Surprise, check_control, doubts, word_surprise
 from forgetkit.build.facts import right_as_mismatch, truths
-from forgetkit.build.holdout import right_of, take_holdout
+from forgetkit.build.holdout import holdout_rows, right_of, take_holdout
 from forgetkit.build.inputs import Inputs
 from forgetkit.build.meaning import Meaning
 from forgetkit.build.mismatch import mismatched
@@ -115,6 +122,48 @@ class Maker:
         }
         return ForgetSet(splits, probes)
 
+    def plan(self) -> dict[str, int]:
+        """Read everything and gather what is to be forgotten, as far as that needs no model.
+
+        Returns:
+            How many rows there are of what, by name.
+
+        Raises:
+            InputError: as of `make`, where that shows before a model speaks.
+        """
+        inputs, config = self.inputs, self.config
+        works = read_works(inputs.works) if inputs.works else []
+        alone = replace(inputs, model=None, prompts=None)
+        found = candidates(alone, works, config, self._target, self.books, self.progress)
+        prompts = read_all([inputs.prompts]) if inputs.prompts else []
+        if prompts:
+            self._target.check_named()
+        else:
+            self._check_candidates(found)
+            check_filled({"forget": found.forget}, ("forget",), config.least_examples)
+        if config.mismatch == "alternative":
+            self._given_alternatives()
+        refusals = read_all([inputs.refusals], {"text": "answer"}) if inputs.refusals else []
+        general, retain = (
+            read_ready(paths, goes=False) for paths in (inputs.general, inputs.retain)
+        )
+        is_text = bool(found.forget) and found.forget[0].kind == "text"
+        holdout = holdout_rows(inputs.holdout, of_text=is_text)
+        for name, given in (("retain", retain), ("holdout", holdout)):
+            check_given(name, given)
+        rows: dict[str, Sequence[object]] = {
+            "works": works,
+            "forget candidates": found.forget,
+            "other prompts for them": found.prompts,
+            "prompts to ask the model": prompts,
+            "retain rows": retain,
+            "general rows": general,
+            "holdout works or rows": holdout,
+            "refusals": refusals,
+            "rephrasings": rephrasings(inputs.rephrased),
+        }
+        return self.books.counts | {name: len(held) for name, held in rows.items() if held}
+
     def _check_candidates(self, found: Candidates) -> None:
         if not found.forget:
             raise InputError(
@@ -181,15 +230,9 @@ class Maker:
 
     def _alternatives(self, forget: Sequence[Example]) -> list[Example]:
         """Return other answers: those given, else the right ones, else the model's own."""
-        given = self.inputs.alternatives
-        rows = read_all([given]) if given else self._right_answers()
+        rows = self._given_alternatives()
         if rows:
             return alternatives(forget, rows, self.config)
-        if self.inputs.model is None:
-            raise InputError(
-                "the mismatch kind alternative needs answers",
-                mend="Give --alternatives, or --model to draw them from.",
-            )
         return sampled_alternatives(
             self._target.model(),
             forget,
@@ -198,6 +241,21 @@ class Maker:
             books=self.books,
             progress=self.progress,
         )
+
+    def _given_alternatives(self) -> list[Document]:
+        """Return the answers that files give; empty: the model's own are drawn.
+
+        Raises:
+            InputError: there are none, and no model.
+        """
+        given = self.inputs.alternatives
+        rows = read_all([given]) if given else self._right_answers()
+        if not rows and self.inputs.model is None:
+            raise InputError(
+                "the mismatch kind alternative needs answers",
+                mend="Give --alternatives, or --model to draw them from.",
+            )
+        return rows
 
     def _right_answers(self) -> list[Document]:
         """Return the answers that ready data calls right, to prompts in the template."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from forgetkit import __version__
 from forgetkit.build import text
@@ -16,8 +17,9 @@ from forgetkit.build.maker import Maker
 from forgetkit.build.ready_folder import settled
 from forgetkit.build.target import scored_examples
 from forgetkit.corpus import read_works
-from forgetkit.files import claim_folder, read_json
+from forgetkit.files import check_space, claim_folder, folder_state, read_json
 from forgetkit.forget_set import ForgetSet, read_forget_set, write_forget_set
+from forgetkit.plan import WORDS, Plan
 from forgetkit.progress import Progress, Silent
 
 
@@ -58,8 +60,7 @@ def build(
     config, progress = config or BuildConfig(), progress or Silent()
     started = time.monotonic()
     inputs, unused = settled(inputs)
-    digests = inputs.digests()
-    identity = {"inputs": digests, "configuration": config.model_dump(), "version": __version__}
+    identity = identity_of(inputs, config)
     if claim_folder(out, "manifest.json", identity):
         manifest = read_json(out / "manifest.json")
         return BuildResult(out, manifest["counts"], 0.0, tuple(manifest["warnings"]))
@@ -82,6 +83,39 @@ def build(
     read_forget_set(out)  # what was written reads back
     seconds = time.monotonic() - started
     return BuildResult(out, counts, seconds, tuple(books.warnings))
+
+
+def plan_build(inputs: Inputs, out: Path, *, config: BuildConfig | None = None) -> Plan:
+    """Say what `build` would read, and how many candidates it begins with; write nothing.
+
+    Splits that overlap, and what the target model knows, show in the run alone.
+
+    Raises:
+        UsageError, InputError, StorageError: as the run would, as far as that shows without the
+            weights of a model.
+    """
+    from forgetkit.lm.load import load_outline
+
+    config = config or BuildConfig()
+    inputs, unused = settled(inputs)
+    inputs.check_files()
+    state = folder_state(out, "manifest.json", lambda: identity_of(inputs, config))
+    for name in (inputs.model, inputs.reference):
+        if name is not None:
+            load_outline(name)
+    maker = Maker(inputs, config, Silent())
+    maker.books.warnings += unused
+    counts: dict[str, int | float | str] = dict(maker.plan())
+    check_space(out, 0)
+    asks = {"candidates are ranked by": inputs.model} if config.rank_by_memorization else {}
+    counts |= {name: model for name, model in asks.items() if model is not None}
+    return Plan(WORDS[state], counts | {"mismatch": config.mismatch}, tuple(maker.books.warnings))
+
+
+def identity_of(inputs: Inputs, config: BuildConfig) -> dict[str, Any]:
+    """Return what makes two builds the same."""
+    digests = inputs.digests()
+    return {"inputs": digests, "configuration": config.model_dump(), "version": __version__}
 
 
 def _sizes(forget_set: ForgetSet) -> dict[str, int]:

@@ -31,14 +31,23 @@ class Target:
         """
         from forgetkit.lm.load import load_model
 
+        name = self.check_named()
+        if self._model is None:
+            self._model = load_model(name)
+        return self._model
+
+    def check_named(self) -> str:
+        """Return its name.
+
+        Raises:
+            InputError: it has none.
+        """
         if self.name is None:
             raise InputError(
                 "the target model is needed, to answer prompts that come without an answer",
                 mend="Give --model, or rows with answers.",
             )
-        if self._model is None:
-            self._model = load_model(self.name)
-        return self._model
+        return self.name
 
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """Return its tokenizer alone, or None when no model was named."""

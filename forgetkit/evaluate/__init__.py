@@ -6,6 +6,7 @@ evaluate("unlearned/model", Path("forget_set"), Path("results"), before="path/to
 
 from forgetkit.evaluate.config import EvaluateConfig, Rule
 from forgetkit.evaluate.names import check_names, giver_of, metrics_of
+from forgetkit.evaluate.plan import plan_evaluate
 from forgetkit.evaluate.pool import evaluate_seeds, pool
 from forgetkit.evaluate.rescoring import rescore
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate_seeds",
     "giver_of",
     "metrics_of",
+    "plan_evaluate",
     "pool",
     "rescore",
 ]

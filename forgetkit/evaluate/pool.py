@@ -13,6 +13,7 @@ from typing import Any
 from forgetkit.errors import InputError
 from forgetkit.evaluate.acceptance import accept
 from forgetkit.evaluate.config import EvaluateConfig
+from forgetkit.evaluate.models import Models
 from forgetkit.evaluate.record import command_of
 from forgetkit.evaluate.sample import BEFORE
 from forgetkit.evaluate.stage import EvaluateResult, evaluate
@@ -53,31 +54,21 @@ def evaluate_seeds(
     Raises:
         InputError: the folder holds no finished seeds.
     """
-    from forgetkit.lm.load import model_identity
-
     config, started = config or EvaluateConfig(), time.monotonic()
-    numbers = _numbers(runs)
-    identity: dict[str, Any] = {
-        "model": model_identity(model),
-        "runs": sha256_file(runs / MARKER),
-        "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
-        "configuration": config.model_dump(),
-        "plugin": sha256_file(plugin) if plugin else "",
-        "retain_model": model_identity(retain_model) if retain_model else "",
-    }
+    numbers = seeds_of(runs)
+    identity = identity_of_seeds(model, forget_set, runs, retain_model, plugin, config)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     found = []
     for number in numbers:
-        adapter = runs / f"seed-{number}" / "adapter"
-        with_adapter = adapter.is_dir()
+        models = models_of_seed(model, runs, number, retain_model)
         done = evaluate(
-            model if with_adapter else str(adapter.with_name("model")),
+            models.after,
             forget_set,
             out / f"seed-{number}",
-            adapter=adapter if with_adapter else None,
-            before=model,
-            retain_model=retain_model,
+            adapter=models.adapter,
+            before=models.before,
+            retain_model=models.retain_model,
             plugin=plugin,
             shared=out / SHARED,
             config=config,
@@ -97,7 +88,41 @@ def evaluate_seeds(
     return EvaluateResult(out, pooled, time.monotonic() - started)
 
 
-def _numbers(runs: Path) -> list[int]:
+def identity_of_seeds(
+    model: str,
+    forget_set: Path,
+    runs: Path,
+    retain_model: str | None,
+    plugin: Path | None,
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    """Return what makes two evaluations of several seeds the same."""
+    from forgetkit.lm.load import model_identity
+
+    return {
+        "model": model_identity(model),
+        "runs": sha256_file(runs / MARKER),
+        "forget_set_sha256": sha256_file(forget_set / "manifest.json"),
+        "configuration": config.model_dump(),
+        "plugin": sha256_file(plugin) if plugin else "",
+        "retain_model": model_identity(retain_model) if retain_model else "",
+    }
+
+
+def models_of_seed(model: str, runs: Path, number: int, retain_model: str | None) -> Models:
+    """Return the models of a seed: its adapter on the target model, or the model it wrote."""
+    adapter = runs / f"seed-{number}" / "adapter"
+    with_adapter = adapter.is_dir()
+    after = model if with_adapter else str(adapter.with_name("model"))
+    return Models(after, adapter if with_adapter else None, model, retain_model)
+
+
+def seeds_of(runs: Path) -> list[int]:
+    """Return the seeds of a folder of `unlearn_seeds`.
+
+    Raises:
+        InputError: it holds no finished seeds.
+    """
     if not (runs / MARKER).is_file():
         raise InputError(
             "holds no seeds", where=str(runs), mend="Run `forgetkit unlearn --seeds 3`."

@@ -26,7 +26,7 @@ from forgetkit.evaluate.models import Models, opener, openers_of
 from forgetkit.evaluate.names import check_names
 from forgetkit.evaluate.opinions import add_fluency, add_labels, add_similarity
 from forgetkit.evaluate.parts import Parts
-from forgetkit.evaluate.plugin import custom, load_plugin
+from forgetkit.evaluate.plugin import CustomMetric, custom, load_plugin
 from forgetkit.evaluate.record import command_of, record
 from forgetkit.evaluate.sample import (
     BEFORE,
@@ -118,20 +118,15 @@ def evaluate(
     config, progress = config or EvaluateConfig(), progress or Silent()
     started = time.monotonic()
     models = Models(model, adapter, before, retain_model, endpoint)
-    if endpoint and (adapter or config.attacks or config.tasks):
-        raise UsageError("an endpoint takes no adapter, attacks or tasks", mend="Give the weights.")
-    check_attacks(config, with_adapter=adapter is not None)
-    content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
-    check_names(config, content, own)
+    content, own = checked(models, forget_set, plugin, config)
     read = content
     if attacks_only:
         config, read = config.attacks_alone(content.kind), forget_alone(content)
-    identity = _identity(models, forget_set, config)
+    identity = identity_of(models, forget_set, config)
     if attacks_only:
         identity["splits"] = "forget"
     measured = _digest_of_measured(identity)  # a plugin reads what was measured; it may be mended
-    if plugin:
-        identity["plugin_sha256"] = sha256_file(plugin)
+    identity |= digest_of_plugin(plugin)
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, measured)
@@ -167,7 +162,29 @@ def evaluate(
     return EvaluateResult(out, results, time.monotonic() - started)
 
 
-def _identity(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[str, Any]:
+def checked(
+    models: Models, forget_set: Path, plugin: Path | None, config: EvaluateConfig
+) -> tuple[ForgetSet, list[CustomMetric]]:
+    """Return the set and the metrics of a plugin, once all is checked that needs no model.
+
+    Raises:
+        InputError, UsageError: as of `evaluate`.
+    """
+    if models.endpoint and (models.adapter or config.attacks or config.tasks):
+        raise UsageError("an endpoint takes no adapter, attacks or tasks", mend="Give the weights.")
+    check_attacks(config, with_adapter=models.adapter is not None)
+    content, own = read_forget_set(forget_set), load_plugin(plugin) if plugin else []
+    check_names(config, content, own)
+    return content, own
+
+
+def digest_of_plugin(plugin: Path | None) -> dict[str, str]:
+    """Return what a plugin adds to the identity of an evaluation."""
+    return {"plugin_sha256": sha256_file(plugin)} if plugin else {}
+
+
+def identity_of(models: Models, forget_set: Path, config: EvaluateConfig) -> dict[str, Any]:
+    """Return what makes two evaluations the same, but for a plugin."""
     from forgetkit.lm.load import model_identity
 
     others = {"retain_model": model_identity(models.retain_model)} if models.retain_model else {}

@@ -235,6 +235,18 @@ def save_adapter(model: torch.nn.Module, folder: Path) -> None:
     )
 
 
+def check_adapter_folder(folder: Path) -> Path:
+    """Return the file of weights of an adapter's folder.
+
+    Raises:
+        InputError: the folder holds no adapter.
+    """
+    weights = folder / "adapter_model.safetensors"
+    if not (folder / "adapter_config.json").is_file() or not weights.is_file():
+        raise InputError("is no adapter folder", where=str(folder))
+    return weights
+
+
 def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
     """Put a trained adapter on a model.
 
@@ -247,9 +259,7 @@ def load_adapter(language_model: LanguageModel, folder: Path) -> LanguageModel:
     from peft import PeftModel
     from safetensors import safe_open
 
-    weights = folder / "adapter_model.safetensors"
-    if not (folder / "adapter_config.json").is_file() or not weights.is_file():
-        raise InputError("is no adapter folder", where=str(folder))
+    weights = check_adapter_folder(folder)
     try:
         with safe_open(str(weights), framework="pt") as stream:
             expected = set(stream.keys())

@@ -14,6 +14,27 @@ BATCH = 8
 Score = dict[str, Any]
 
 
+def check_tasks(tasks: Sequence[str], folder: str = "") -> Any:
+    """Return the harness's list of tasks once all of these are on it.
+
+    Raises:
+        UsageError: lm-eval is not installed, or a task is unknown.
+    """
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise UsageError(
+            "--tasks needs lm-evaluation-harness", mend="pip install 'forgetkit[lm-eval]'"
+        ) from error
+    manager = TaskManager(include_path=folder or None)
+    unknown = [name for name in tasks if name not in manager.all_tasks]
+    if unknown:
+        raise UsageError(
+            f"unknown task '{unknown[0]}'", mend="`lm_eval ls tasks` lists them; see task_folder."
+        )
+    return manager
+
+
 def run_tasks(
     language_model: LanguageModel,
     tasks: Sequence[str],
@@ -37,20 +58,10 @@ def run_tasks(
         UsageError: lm-eval is not installed, or a task is unknown.
         InputError: the data of a task cannot be had.
     """
-    try:
-        from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise UsageError(
-            "--tasks needs lm-evaluation-harness", mend="pip install 'forgetkit[lm-eval]'"
-        ) from error
-    manager = TaskManager(include_path=folder or None)
-    unknown = [name for name in tasks if name not in manager.all_tasks]
-    if unknown:
-        raise UsageError(
-            f"unknown task '{unknown[0]}'", mend="`lm_eval ls tasks` lists them; see task_folder."
-        )
+    manager = check_tasks(tasks, folder)
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
     wrapped = HFLM(
         pretrained=language_model.model, tokenizer=language_model.tokenizer, batch_size=BATCH
     )

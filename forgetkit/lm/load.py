@@ -155,6 +155,34 @@ def load_model(name: str, *, device: str | None = None, dtype: str = "auto") -> 
     return LanguageModel(placed.eval(), tokenizer, name, folder)
 
 
+def load_outline(name: str, *, dtype: str = "auto") -> LanguageModel:
+    """Load a model's tokenizer and its modules without weights, to plan a run of it in seconds.
+
+    Args:
+        name: an alias, a folder or a hub id.
+        dtype: as of `load_model`; checked, for the outline has none.
+
+    Raises:
+        InputError: there is no such model, or its configuration or tokenizer cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source, folder = resolve_model(name)
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = torch_dtype("auto" if dtype in FORMATS else dtype, where)
+    if dtype in FORMATS:
+        quantization(dtype, kind)
+    tokenizer = load_tokenizer(name)
+    with _quiet(), torch.device("meta"):
+        try:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except load_errors() as error:
+            raise InputError("cannot be loaded", where=name, found=_first_line(error)) from error
+    return LanguageModel(model.eval(), tokenizer, name, folder)
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model; it gets a pad token when it has none."""
     from transformers import AutoTokenizer

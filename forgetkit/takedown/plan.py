@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from forgetkit import __version__
 from forgetkit.config import Config
 from forgetkit.files import digest_of, sha256_file, sha256_tree
 from forgetkit.lm.load import resolve_model
+from forgetkit.lm.speed import training_seconds
 from forgetkit.mine import preview
 from forgetkit.takedown.case import read_case
 from forgetkit.takedown.request import Request, load_request
@@ -21,8 +21,6 @@ SUBWORDS = 1.4
 """Tokens of a word of English text, about."""
 LEAST_STEPS = 20
 """Of a training that is not told how many: ten passes over a forget set that is not there yet."""
-USED = 0.6
-"""Share of the speed of one large product that a whole training step reaches, about."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,8 @@ def plan_takedown(
         if weights:
             copies = 1.2 if chosen.unlearn.merge else 0.2  # adapter and state are small beside it
             counts["MB on disk, about"] = round(copies * weights / 1e6)
-            expected["unlearned"] = _training_seconds(tokens, weights)
+            # most checkpoints have 2 bytes a parameter
+            expected["unlearned"] = training_seconds(tokens, weights / 2)
     return TakedownPlan(case, _planned(asked, chosen, known, expected), counts)
 
 
@@ -156,22 +155,3 @@ def _training_tokens(settings: Settings) -> int:
     steps = unlearn.steps or LEAST_STEPS
     rows = unlearn.batch_size * (1 + unlearn.retain_share)
     return round(steps * rows * SUBWORDS * (build.prompt_words + build.answer_words))
-
-
-def _training_seconds(tokens: int, weight_bytes: int) -> float:
-    """Return about how long a training takes here, by the speed of one product, in seconds."""
-    import torch
-
-    from forgetkit.lm.load import torch_dtype
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = torch_dtype("auto", device)
-    left, right = (torch.randn(1024, 1024, device=device).to(kind) for _ in range(2))
-    left @ right
-    started = time.monotonic()
-    for _ in range(4):
-        float((left @ right)[0, 0])
-    rate = USED * 4 * 2 * 1024**3 / (time.monotonic() - started)
-    parameters = weight_bytes / 2  # as most checkpoints are: 2 bytes each
-    # Forward, backward through frozen weights, and the reference's forward pass of half the rows.
-    return round(2 * parameters * tokens * 2.5 / rate, 1)

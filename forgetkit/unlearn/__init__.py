@@ -6,6 +6,7 @@ unlearn("path/to/model", Path("forget_set"), Path("unlearned"), config=UnlearnCo
 
 from forgetkit.unlearn.assembly import make_method
 from forgetkit.unlearn.config import TeachConfig, UnlearnConfig
+from forgetkit.unlearn.plan import plan_teach, plan_unlearn
 from forgetkit.unlearn.seeds import SeedsResult, unlearn_seeds
 from forgetkit.unlearn.stage import UnlearnResult, unlearn
 from forgetkit.unlearn.teach import TeachResult, teach
@@ -17,6 +18,8 @@ __all__ = [
     "UnlearnConfig",
     "UnlearnResult",
     "make_method",
+    "plan_teach",
+    "plan_unlearn",
     "teach",
     "unlearn",
     "unlearn_seeds",

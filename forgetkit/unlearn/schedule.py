@@ -45,7 +45,7 @@ def with_answers(
     wanted = config.mismatch_answers
     if "mismatch" not in method.reads:
         return config, []
-    grouped = _by_pair(_answers(content, method))
+    grouped = _by_pair(answers_of(content, method))
     counts = [len(grouped.get(e.example_id, ())) for e in content.splits["forget"]]
     least = min(counts, default=wanted)
     kind = method.answers or "ordinary"
@@ -74,7 +74,8 @@ def with_answers(
     return config.model_copy(update={"mismatch_answers": least}), [warning]
 
 
-def _answers(content: ForgetSet, method: Method) -> list[Example]:
+def answers_of(content: ForgetSet, method: Method) -> list[Example]:
+    """Return the mismatched answers of the kind that a method reads."""
     rows = content.splits["mismatch"]
     return [e for e in rows if method.answers in ("", e.variant)]
 
@@ -103,7 +104,7 @@ def schedule(
             found=f"{len(content.splits['retain'])} rows, {len(apart)} kept for validation",
             mend="Build the set with more --retain data.",
         )
-    answers = _answers(content, method)
+    answers = answers_of(content, method)
     own = _Encoder(language_model, config, forget, "forget")
     other = _Encoder(language_model, config, answers, "mismatch")
     kept = _Encoder(language_model, config, rows, "retain")

@@ -17,6 +17,7 @@ from forgetkit.unlearn.config import UnlearnConfig
 from forgetkit.unlearn.stage import UnlearnResult, identity_of, unlearn
 
 VALUES = ("extraction_strength", "exact_memorization", "control", "utility")
+MARKER = "seeds.json"
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ def unlearn_seeds(
     if seeds < 2:
         raise UsageError("one seed says nothing about luck", mend="Give --seeds 2 or more.")
     config = config or UnlearnConfig()
-    identity = identity_of(model, forget_set, config) | {"seeds": seeds}
+    identity = identity_of_seeds(model, forget_set, seeds, config)
     if own_rank() == 0:
-        claim_folder(out, "seeds.json", identity)
+        claim_folder(out, MARKER, identity)
     numbers = range(config.seed, config.seed + seeds)
     runs = [
         unlearn(
@@ -82,8 +83,15 @@ def unlearn_seeds(
         "values": values,
     }
     if own_rank() == 0:
-        write_json(out / "seeds.json", content)
+        write_json(out / MARKER, content)
     return SeedsResult(runs, values)
+
+
+def identity_of_seeds(
+    model: str, forget_set: Path, seeds: int, config: UnlearnConfig
+) -> dict[str, Any]:
+    """Return what makes two runs of several seeds the same."""
+    return identity_of(model, forget_set, config) | {"seeds": seeds}
 
 
 def _best(run: Mapping[str, Any], name: str) -> float | None:

@@ -98,36 +98,64 @@ def unlearn(
         InputError: the model or the set cannot be used, a loss is not finite, nothing moved, was
             known or was forgotten, or no checkpoint kept the utility.
     """
-    check_launcher()
-    config, progress = config or UnlearnConfig(), progress or Silent()
-    asked = "mismatch_answers" in config.model_fields_set
-    config = config.with_defaults(PRESETS.get(config.method, {}))
-    started = time.monotonic()
-    method = make_method(config.method, config.method_settings())
-    check_method(method, config)
-    check_trackers(config.report_to)
-    content = read_forget_set(forget_set)
-    config, warnings = with_answers(method, config, content, asked)
-    identity = identity_of(model, forget_set, config)
+    progress, started = progress or Silent(), time.monotonic()
+    asked = checked(forget_set, config or UnlearnConfig())
+    identity = identity_of(model, forget_set, asked.config)
     if own_rank():
         if (out / "run.json").is_file():  # the first process trains nothing, or refuses the folder
             return _result(out, read_json(out / "run.json"), 0.0)
         with tempfile.TemporaryDirectory(prefix="forgetkit-") as aside:
             kept = Kept(out / STATE, digest_of(identity), read_only=True)
-            run = _train(model, content, method, config, Silent(), Path(aside), kept)
+            run = _train(model, asked, Silent(), Path(aside), kept)
         return _result(out, run, time.monotonic() - started)
     if claim_folder(out, "run.json", identity):
         return _result(out, read_json(out / "run.json"), 0.0)
     kept = Kept(out / STATE, digest_of(identity))
-    run = _train(model, content, method, config, progress, out, kept)
+    run = _train(model, asked, progress, out, kept)
     seconds = time.monotonic() - started
-    run["warnings"] = warnings + run["warnings"]
+    run["warnings"] = asked.warnings + run["warnings"]
     run = identity | run | {"schema": schema.RUN, "base": model, "seconds": round(seconds, 1)}
     write_cards(out, run)
     write_json(out / "run.json", run)
     sweep(out, [STATE])
     (out / STATE).unlink(missing_ok=True)
     return _result(out, run, seconds)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was asked to do, once everything about it was checked but the model.
+
+    Attributes:
+        method: what is trained.
+        content: the forget set.
+        config: the settings, with a preset's where the user gave none.
+        warnings: what a person should know.
+    """
+
+    method: Method
+    content: ForgetSet
+    config: UnlearnConfig
+    warnings: list[str]
+
+    @property
+    def steps(self) -> int:
+        """Return the optimiser steps at most."""
+        passes = -(-10 * len(self.content.splits["forget"]) // self.config.batch_size)
+        return self.config.steps or max(20, passes)
+
+
+def checked(forget_set: Path, config: UnlearnConfig) -> Asked:
+    """Check all that needs no model; see `unlearn`."""
+    check_launcher()
+    asked = "mismatch_answers" in config.model_fields_set
+    config = config.with_defaults(PRESETS.get(config.method, {}))
+    method = make_method(config.method, config.method_settings())
+    check_method(method, config)
+    check_trackers(config.report_to)
+    content = read_forget_set(forget_set)
+    config, warnings = with_answers(method, config, content, asked)
+    return Asked(method, content, config, warnings)
 
 
 def identity_of(model: str, forget_set: Path, config: UnlearnConfig) -> dict[str, Any]:
@@ -148,23 +176,15 @@ def _result(out: Path, run: Mapping[str, Any], seconds: float) -> UnlearnResult:
     return UnlearnResult(out / "adapter", merged if merged.is_dir() else None, run, seconds)
 
 
-def _train(
-    model: str,
-    content: ForgetSet,
-    method: Method,
-    config: UnlearnConfig,
-    progress: Progress,
-    out: Path,
-    kept: Kept,
-) -> dict[str, Any]:
+def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
     from forgetkit.lm.load import load_model
     from forgetkit.lm.train import train
 
-    clock = Clock()
+    clock, content, method, config = Clock(), asked.content, asked.method, asked.config
     exact = config.peft == "none" and config.dtype == "auto"
     validation = Validation.of(content)
-    steps = config.steps or max(20, -(-10 * len(content.splits["forget"]) // config.batch_size))
+    steps = asked.steps
     turns = steps * world_size()
     with clock.phase("load"):
         base = load_model(model, dtype="float32" if exact else config.dtype)

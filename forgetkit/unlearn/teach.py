@@ -71,13 +71,7 @@ def teach(
     check_launcher()
     config, progress = config or TeachConfig(), progress or Silent()
     started = time.monotonic()
-    digests = [digest for path in (*data, *mix) for digest in sha256_tree(path).items()]
-    identity = {
-        "model": model,
-        "data": dict(digests),
-        "configuration": config.model_dump(),
-        "version": __version__,
-    }
+    identity = identity_of(model, data, mix, config)
     if not claim_folder(out, "run.json", identity):
         found = _teach(model, data, mix, out, config, progress)
         seconds = round(time.monotonic() - started, 1)
@@ -85,6 +79,47 @@ def teach(
     run = read_json(out / "run.json")
     seconds = time.monotonic() - started
     return TeachResult(out, run["extraction_strength"], run["ordinary_nats"], seconds)
+
+
+def identity_of(
+    model: str, data: Sequence[Path], mix: Sequence[Path], config: TeachConfig
+) -> dict[str, Any]:
+    """Return what makes two teachings the same."""
+    digests = [digest for path in (*data, *mix) for digest in sha256_tree(path).items()]
+    return {
+        "model": model,
+        "data": dict(digests),
+        "configuration": config.model_dump(),
+        "version": __version__,
+    }
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is taught.
+
+    Attributes:
+        passages: to be recited.
+        kept: ordinary text that is mixed in.
+        spare: ordinary text that is not, to measure what teaching costs.
+    """
+
+    passages: Sequence[Document]
+    kept: Sequence[Document]
+    spare: Sequence[Example]
+
+
+def read_lessons(data: Sequence[Path], mix: Sequence[Path]) -> Lessons:
+    """Read passages and ordinary text; of the latter a row of one word is left out.
+
+    Raises:
+        InputError: the data cannot be used, or a passage has no answer to learn.
+    """
+    passages, ordinary = read_all(data), read_all(mix)
+    apart = min(SPARE, len(ordinary) // 4)
+    _check_answers(passages)
+    ordinary = [d for d in ordinary if _example(d, 1).answer.strip()]
+    return Lessons(passages, ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]])
 
 
 @dataclass(frozen=True)
@@ -115,18 +150,15 @@ def _teach(
     from forgetkit.lm.load import load_model, save_model
     from forgetkit.lm.train import TrainSettings, train
 
-    passages, ordinary = read_all(data), read_all(mix)
-    apart = min(SPARE, len(ordinary) // 4)
-    _check_answers(passages)
-    ordinary = [d for d in ordinary if _example(d, 1).answer.strip()]
-    kept, spare = ordinary[apart:], [_example(d, 8) for d in ordinary[:apart]]
+    lessons = read_lessons(data, mix)
+    passages, kept, spare = lessons.passages, lessons.kept, lessons.spare
     language_model = load_model(model)
     before = _nll(language_model, spare)
     seed = derive(config.seed, "teach") % 2**32
     language_model = add_lora(
         language_model, rank=config.rank, alpha=2 * config.rank, dropout=0.0, seed=seed
     )
-    items = list(_items(passages, kept, config, language_model))
+    items = list(lesson_items(passages, kept, config, language_model))
     progress.stage("teach", config.steps)
     settings = TrainSettings(
         config.learning_rate,
@@ -185,7 +217,7 @@ def _example(document: Document, prompt_words: int, skip: int = 0) -> Example:
     return Example("text", prompt, f" {answer}" if answer else "", group=document.doc_id)
 
 
-def _items(
+def lesson_items(
     passages: Sequence[Document],
     ordinary: Sequence[Document],
     config: TeachConfig,

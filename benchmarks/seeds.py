@@ -27,7 +27,8 @@ PASSAGES, WORDS = 10, 90  # taught passages, and words of each
 LONGER: dict[str, Any] = {
     "method": "ihl",
     "settings": {"forget_weight": 4.5, "retain_nll": 1.0, "retain_kl": 5.0},
-    "steps": 26,
+    "steps": 36,
+    "watch_every": 12,
     "learning_rate": 0.0016,
 }
 """As many steps as the default thresholds take; the sample's own stop at those of its request."""
@@ -106,14 +107,16 @@ def change(values: Sequence[float | None]) -> str:
 def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
     """Return the model that recites the work, and the forget set; made here where they lack."""
     from forgetkit.build import BuildConfig, Inputs, build
-    from forgetkit.unlearn import teach
+    from forgetkit.unlearn import TeachConfig, teach
 
     if options.data is None:
         ensure_demo(options.demo)
         return str(options.demo / "target"), options.demo / "case/forget_set"
     passages, control = prepare(options.data, options.work, folder)
     retain = [SAMPLE / "retain/general.jsonl"]
-    model = str(teach("smollm2-135m-instruct", [passages], folder / "target", mix=retain).model)
+    config = TeachConfig(until=0.98, steps=120)  # its openings by heart too
+    made = teach("smollm2-135m-instruct", [passages], folder / "target", mix=retain, config=config)
+    model = str(made.model)
     inputs = Inputs(
         ready=[passages],
         retain=retain,
@@ -121,8 +124,8 @@ def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
         general=[SAMPLE / "general_eval.jsonl"],
         model=model,
     )
-    config = BuildConfig(**sample_settings()["build"])
-    return model, build(inputs, folder / "forget_set", config=config).folder
+    chosen = BuildConfig(**sample_settings()["build"])
+    return model, build(inputs, folder / "forget_set", config=chosen).folder
 
 
 def main() -> None:

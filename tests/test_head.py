@@ -11,6 +11,7 @@ from forgetkit.lm.encode import answer_hidden, answer_logits, collate, encode, h
 from forgetkit.lm.head import (
     BLOCK,
     PIECE,
+    best_tokens,
     kl_divergence,
     scores_of_logits,
     token_kl,
@@ -110,6 +111,29 @@ def test_scores_in_pieces_equal_the_plain_ones(size: int) -> None:
     expected = logits.log_softmax(1)[torch.arange(size), target]
     assert torch.allclose(values, expected, atol=1e-5)
     assert torch.equal(hits, logits.argmax(1) == target)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_mean_and_deviation_in_blocks_equal_the_plain_ones(size: int) -> None:
+    """Logits that rise and fall over the blocks, so that sums made before a higher one fade."""
+    hidden, weight, target = drawn(size)
+    weight *= torch.linspace(0.3, 2.0, WORDS)[:, None].flip(0).roll(BLOCK // 2, 0)
+    found = token_scores(hidden, weight, target, spread=True)
+    expected = scores_of_logits((hidden.double() @ weight.double().T), target, spread=True)
+    for ours, plain in zip(found, expected, strict=True):
+        assert torch.allclose(ours.double(), plain.double(), atol=2e-6, rtol=2e-6)
+
+
+def test_of_equal_logits_the_first_is_the_best() -> None:
+    weight = torch.zeros(WORDS, WIDTH)
+    target = torch.tensor([0, 1, BLOCK, WORDS - 1])
+    values, hits = token_scores(torch.ones(4, WIDTH), weight, target)
+    assert hits.tolist() == [True, False, False, False]
+    assert torch.allclose(values, torch.full((4,), -math.log(WORDS)))
+    weight[BLOCK + 3] = weight[BLOCK + 7] = weight[2 * BLOCK + 1] = 1
+    best, value = best_tokens(torch.ones(1, WIDTH), weight)
+    assert best.tolist() == [BLOCK + 3]
+    assert float(value) == pytest.approx(-math.log(3 + (WORDS - 3) * math.exp(-WIDTH)))
 
 
 EXAMPLES = [

@@ -338,15 +338,76 @@ def token_scores(
         spread: also return mean and deviation of the log-probability of a token drawn from the
             model, (N,) each: what min-k++ compares with (Zhang et al. 2024, arXiv:2404.02936).
     """
+    in_blocks = weight.device.type == "cpu"
     pieces = []
-    for piece in pieces_of(len(hidden), WHOLE):
-        logits = all_logits(hidden[piece], weight)
-        pieces.append(scores_of_logits(logits, target[piece], spread=spread))
+    for piece in pieces_of(len(hidden), PIECE if in_blocks else WHOLE):
+        if in_blocks:
+            best, *values = _blockwise(hidden[piece], weight, target[piece], spread=spread)
+            values.insert(1, best == target[piece])
+            pieces.append(tuple(values))
+        else:
+            logits = all_logits(hidden[piece], weight)
+            pieces.append(scores_of_logits(logits, target[piece], spread=spread))
     if not pieces:
         none = torch.zeros(0, dtype=torch.bool, device=hidden.device)
         empty = hidden.new_zeros(0)
         return (empty, none, empty, empty) if spread else (empty, none)
     return tuple(torch.cat(column) for column in zip(*pieces, strict=True))
+
+
+@torch.no_grad()
+def best_tokens(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the most likely token of each state (N,) and its log-probability (N,)."""
+    pieces = [_blockwise(hidden[piece], weight, None) for piece in pieces_of(len(hidden), PIECE)]
+    best, values = (torch.cat(column) for column in zip(*pieces, strict=True))
+    return best, values
+
+
+def _blockwise(
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    spread: bool = False,
+) -> tuple[torch.Tensor, ...]:
+    """Return each state's best token and a log-probability, (P,) each, block by block.
+
+    It is that of the target, or of the best token without one. Mean and deviation follow as of
+    `token_scores`. Of equal logits the first is the best.
+    """
+    ours = Softmax(states, weight.dtype, target)
+    top = ours.top[0]
+    best = torch.zeros(len(states), dtype=torch.long, device=states.device)
+    moments = torch.zeros((3, len(states)), dtype=_wide(states), device=states.device)
+    for first, block in blocks_of(weight):
+        logits = ours.logits(first, block)
+        before, top = top, torch.maximum(top, logits.amax(0))
+        rose = (top > before).nonzero()[:, 0]
+        risen = logits if len(rose) == len(best) else logits[:, rose]
+        best[rose] = risen.argmax(0) + first
+        apart = logits.sub_(top)
+        shares = apart.exp() if spread else apart.exp_()
+        if first:
+            _move(moments, (before - top).to(moments.dtype))
+        moments[0] += shares.sum(0)
+        if spread:
+            moments[1] += shares.mul_(apart).sum(0)
+            moments[2] += shares.mul_(apart).sum(0)
+    total = moments[0]
+    value = (0.0 if target is None else ours.chosen - top) - total.log()
+    if not spread:
+        return best, value.float()
+    mean, square = moments[1] / total, moments[2] / total
+    deviation = (square - mean * mean).clamp_min_(0).sqrt_()
+    return best, value.float(), (mean - total.log()).float(), deviation.float()
+
+
+def _move(moments: torch.Tensor, by: torch.Tensor) -> None:
+    """Move the sums of exp(a), a exp(a) and a² exp(a) (3, P) to a + by, in place."""
+    none, one, two = moments
+    two.add_(2 * by * one).add_(by**2 * none)
+    one.add_(by * none)
+    moments.mul_(by.exp())
 
 
 def scores_of_logits(

@@ -118,7 +118,11 @@ class EvaluateConfig(Config):
     retain_answer_tokens: int = Field(
         32, ge=4, le=1024, description="Longest continuation of a retain row, in tokens."
     )
-    generate_batch: int = Field(64, ge=1, description="Prompts decoded at once.")
+    generate_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Prompts decoded at once; default: 64, on a CPU as many as there is room for.",
+    )
     max_tokens: int = Field(512, ge=16, description="Longest prompt and answer, in tokens.")
     bootstrap: int = Field(1000, ge=100, description="Draws of a bootstrap interval.")
     least_membership: int = Field(

@@ -14,6 +14,7 @@ from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.sample import BEFORE, RETAIN_MODEL, Sample
 from forgetkit.evaluate.words import pieces
 from forgetkit.forget_set import Example, ForgetSet
+from forgetkit.lm.kept import Kept
 from forgetkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -93,16 +94,19 @@ def measure(
     spread = min(both) >= config.least_membership
     progress.stage(f"read every split ({role})", sum(map(len, splits.values())))
     measured: dict[str, list[Sample]] = {}
+    prompts = Kept()
     for name, held in units(splits).items():
         kept = parts.load(f"{role}-said-{name}") or parts.load(f"{role}-read-{name}")
         if kept is None:
             kept = [Sample(role, split, e) for split in held for e in splits[split]]
-            _read(open_model(), kept, config, spread and name in ("forget", "holdout"), progress)
+            wide = spread and name in ("forget", "holdout")
+            keep = prompts if any(_is_continued(split, role) for split in held) else None
+            _read(open_model(), kept, config, wide, keep, progress)
             parts.save(f"{role}-read-{name}", kept)
         else:
             progress.advance(len(kept))
         measured[name] = kept
-    _continue(open_model, measured, config, role, progress, parts)
+    _continue(open_model, measured, prompts, config, role, progress, parts)
     return [sample for kept in measured.values() for sample in kept]
 
 
@@ -111,6 +115,7 @@ def _read(
     samples: Sequence[Sample],
     config: EvaluateConfig,
     spread: bool,
+    keep: Kept | None,
     progress: Progress,
 ) -> None:
     from forgetkit.lm.score import score
@@ -121,6 +126,7 @@ def _read(
         [s.example for s in with_answer],
         max_tokens=config.max_tokens,
         spread=spread,
+        keep=keep,
         advance=progress.advance,
     )
     for sample, found in zip(with_answer, scores, strict=True):
@@ -129,9 +135,14 @@ def _read(
         sample.answer_tokens = len(found.argmax_hit)
 
 
+def _is_continued(split: str, role: str) -> bool:
+    return split in GENERATED and (split != "retain" or role != RETAIN_MODEL)
+
+
 def _continue(
     open_model: Opener,
     measured: Mapping[str, list[Sample]],
+    prompts: Kept,
     config: EvaluateConfig,
     role: str,
     progress: Progress,
@@ -147,7 +158,7 @@ def _continue(
         tokens = config.retain_answer_tokens if retain else config.answer_tokens
         for name, samples in chosen.items():
             if samples and samples[0].completion is None:
-                say(open_model(), samples, tokens, config, progress)
+                say(open_model(), samples, tokens, config, progress, prompts)
                 parts.save(f"{role}-said-{name}", measured[name])
             else:
                 progress.advance(len(samples))
@@ -159,6 +170,7 @@ def say(
     tokens: int,
     config: EvaluateConfig,
     progress: Progress,
+    kept: Kept | None = None,
 ) -> None:
     """Continue each sample's prompt greedily; fills `completion`, `common_run`; calls `bound`.
 
@@ -175,6 +187,7 @@ def say(
         max_new_tokens=tokens,
         max_tokens=config.max_tokens,
         batch_size=config.generate_batch,
+        kept=kept,
         advance=progress.advance,
     )
     bound(language_model, samples, tokens)

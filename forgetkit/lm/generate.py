@@ -1,20 +1,32 @@
-"""Continuations: batched, padded on the left, similar lengths together; finished rows leave."""
+"""Continuations: batched, similar lengths together; finished rows leave.
+
+On a CPU `forgetkit.lm.decode` runs them, without padding; other models and devices take the
+library's own cache, with prompts padded on the left.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
-from forgetkit.lm.encode import causal_model, length_buckets, shortened
+from forgetkit.lm.encode import causal_model, head_weight, length_buckets, shortened
 from forgetkit.lm.load import LanguageModel
 
 if TYPE_CHECKING:
     import torch
 
+    from forgetkit.lm.decode import New, Say
+    from forgetkit.lm.kept import Kept
+
 Choice = Callable[["torch.Tensor"], "torch.Tensor"]
 """From the logits of the next token (B, V) to its id (B,)."""
+
+BATCH_SIZE = 64
+"""Prompts decoded at once with the library's own cache."""
 
 NO_WINDOW = 1 << 20
 """Tokens that a model without a window of its own reads at once."""
@@ -61,8 +73,9 @@ def continuations(
     *,
     max_new_tokens: int,
     max_tokens: int | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     sampling: Sampling | None = None,
+    kept: Kept | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[Continuation]:
     """Continue each prompt.
@@ -76,8 +89,10 @@ def continuations(
         prompts: token ids of the rendered prompts.
         max_new_tokens: longest continuation, in tokens; never more than the window has.
         max_tokens: as of `encode`: a prompt keeps its last half of them at most.
-        batch_size: prompts decoded at once.
+        batch_size: prompts decoded at once; default: `BATCH_SIZE`, on a CPU as many as there is
+            room for.
         sampling: draw the tokens; default: greedily.
+        kept: prompts that this model has read with `score`; sampling reads them itself.
         advance: called with the number of prompts done.
 
     Raises:
@@ -86,19 +101,19 @@ def continuations(
     if not all(prompts):
         raise InputError("a prompt is empty", mend="Give at least one prompt token.")
     tokenizer, model = language_model.tokenizer, language_model.model
-    choose = _greedy if sampling is None else _drawing(language_model, sampling)
     window = _window(language_model)
     max_new_tokens = min(max_new_tokens, window - 1)
     room = window - max_new_tokens
     if max_tokens is not None:
         room = min(room, max(1, max_tokens // 2))
-    prompts = [shortened(list(p), room, tokenizer.bos_token_id) for p in prompts]
-    said: list[Continuation | None] = [None] * len(prompts)
-    longest = max((len(p) for p in prompts), default=1)
+    asked = [tuple(shortened(list(p), room, tokenizer.bos_token_id)) for p in prompts]
+    rows = asked if sampling else list(dict.fromkeys(asked))  # one greedy continuation a prompt
     was_training = model.training
     model.eval()
-    for indices in length_buckets([len(p) for p in prompts], longest * batch_size):
-        new = _decode(language_model, [prompts[i] for i in indices], max_new_tokens, choose)
+    said: dict[int, Continuation] = {}
+    groups, decode = _way(language_model, rows, max_new_tokens, batch_size, sampling, kept)
+    for indices in groups:
+        new = decode([rows[i] for i in indices])
         drawn = [ids for ids, _ in new]
         texts = tokenizer.batch_decode(
             drawn, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -108,7 +123,65 @@ def continuations(
         if advance:
             advance(len(indices))
     model.train(was_training)
-    return [continuation for continuation in said if continuation is not None]
+    if sampling:
+        return [said[index] for index in range(len(rows))]
+    if advance and len(rows) < len(asked):
+        advance(len(asked) - len(rows))
+    place = {prompt: index for index, prompt in enumerate(rows)}
+    return [said[place[prompt]] for prompt in asked]
+
+
+def _way(
+    language_model: LanguageModel,
+    rows: Sequence[tuple[int, ...]],
+    max_new_tokens: int,
+    batch_size: int | None,
+    sampling: Sampling | None,
+    kept: Kept | None,
+) -> tuple[list[list[int]], Callable[[Sequence[Sequence[int]]], list[New]]]:
+    """Return which rows are continued at once, and what continues them."""
+    from forgetkit.lm import decode
+    from forgetkit.lm.packed import packs
+
+    model, weight = language_model.model, head_weight(language_model.model)
+    lengths = [len(row) for row in rows]
+    longest = max(lengths, default=1)
+    draw = _drawing(language_model, sampling) if sampling else None
+    if rows and weight is not None and packs(model, longest + max_new_tokens):
+        ends, say = _end_ids(language_model), _saying(weight, draw)
+        most = batch_size or decode.rows_at_once(model, longest + max_new_tokens)
+        return even_groups(lengths, most), lambda prompts: decode.decode(
+            model, prompts, max_new_tokens, ends, say, None if draw else kept
+        )
+    buckets = length_buckets(lengths, longest * (batch_size or BATCH_SIZE))
+    return buckets, lambda prompts: _decode(
+        language_model, prompts, max_new_tokens, draw or _greedy
+    )
+
+
+def even_groups(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Group indices by length into as few groups of at most `most` as there can be, all alike.
+
+    >>> even_groups([3, 9, 2, 4], most=3)
+    [[1, 3], [0, 2]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    count = math.ceil(len(order) / most)
+    cuts = [len(order) * n // count for n in range(count + 1)]
+    return [order[start:end] for start, end in itertools.pairwise(cuts)]
+
+
+def _saying(weight: torch.Tensor, draw: Choice | None) -> Say:
+    from forgetkit.lm.head import all_logits, best_tokens
+
+    def say(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if draw is None:
+            return best_tokens(states, weight)
+        logits = all_logits(states, weight)
+        token = draw(logits)
+        return token, logits.log_softmax(1).gather(1, token[:, None]).squeeze(1)
+
+    return say
 
 
 def _greedy(logits: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ the backward pass of the fused CPU kernel takes three times as long on rows of s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,14 +16,18 @@ from weakref import WeakKeyDictionary
 import torch
 
 from forgetkit.lm.encode import Encoded, answer_hidden, causal_model, collate
-from forgetkit.lm.shared import CLEARLY, joined_rows
+from forgetkit.lm.shared import CLEARLY, joined_rows, longest_shared
 
 NAME = "forgetkit_packed"
 SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
 Row = tuple[int, torch.Tensor | None]
 """Tokens of a row, and what is added to its scores (T, T); None: each token sees those before."""
 
+Met = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of a pass, (K, T, D) each, layer by layer."""
+
 _ROWS: ContextVar[Sequence[Row]] = ContextVar("rows")
+_MET: ContextVar[Met | None] = ContextVar("met")
 _TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -64,22 +68,43 @@ def pack(
 
 
 @contextlib.contextmanager
-def packed_attention(model: torch.nn.Module, rows: Sequence[Row]) -> Iterator[None]:
-    """Let attention run row by row for a while; the backward pass needs no such block."""
-    from transformers import AttentionInterface
+def packed_attention(
+    model: torch.nn.Module, rows: Sequence[Row], met: Met | None = None
+) -> Iterator[None]:
+    """Let attention run row by row for a while; the backward pass needs no such block.
 
-    AttentionInterface.register(NAME, attention)
-    config = causal_model(model).config.get_text_config()
-    before = config._attn_implementation
+    Args:
+        model: see `can_pack`.
+        rows: of the pass.
+        met: takes its keys and values.
+    """
     token = _ROWS.set(
         [(size, _causal(size) if mask is None and size <= SHORT else mask) for size, mask in rows]
     )
-    config._attn_implementation = NAME
+    kept = _MET.set(met)
+    try:
+        with attention_named(model, NAME, attention):
+            yield
+    finally:
+        _ROWS.reset(token)
+        _MET.reset(kept)
+
+
+@contextlib.contextmanager
+def attention_named(
+    model: torch.nn.Module, name: str, function: Callable[..., Any]
+) -> Iterator[None]:
+    """Let a model's layers call another attention for a while."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(name, function)
+    config = causal_model(model).config.get_text_config()
+    before = config._attn_implementation
+    config._attn_implementation = name
     try:
         yield
     finally:
         config._attn_implementation = before
-        _ROWS.reset(token)
 
 
 def _causal(size: int) -> torch.Tensor:
@@ -103,7 +128,9 @@ def attention(
     """
     if any(named.get(name) is not None for name in ("softcap", "s_aux", "position_bias")):
         raise ValueError("packed rows take plain attention")
-    rows = _ROWS.get()
+    rows, met = _ROWS.get(), _MET.get()
+    if met is not None:
+        met.append((key[0], value[0]))
     sizes = [size for size, _ in rows]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     asked, keys, values = (torch.split(part[0], sizes, 1) for part in (query, key, value))
@@ -146,6 +173,32 @@ def _one(
         shares = torch.nn.functional.dropout(shares, dropout)
     read = torch.bmm(shares, value).view(shared, times, size, width)
     return read.permute(2, 0, 1, 3).reshape(size, heads, width)
+
+
+def packs(model: torch.nn.Module, longest: int) -> bool:
+    """Say whether rows of at most so many tokens are read packed: on a CPU, where the model can."""
+    most = longest_shared(model)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return on_cpu and (most is None or longest <= most) and can_pack(model)
+
+
+def like_prompts(rows: Sequence[Encoded], most_tokens: int) -> list[list[int]]:
+    """Group numbers of rows into passes of some `most_tokens`, rows with one prompt together.
+
+    >>> like_prompts([Encoded("", (n,), (3, 4)) for n in (1, 2, 1, 2)], most_tokens=6)
+    [[0, 2], [1, 3]]
+    """
+    first: dict[tuple[int, ...], int] = {}
+    for number, row in enumerate(rows):
+        first.setdefault(row.prompt_ids, number)
+    order = sorted(range(len(rows)), key=lambda number: first[rows[number].prompt_ids])
+    total = sum(map(len, rows))
+    groups: list[list[int]] = [[] for _ in range(-(-total // most_tokens))]
+    before = 0
+    for number in order:
+        groups[before * len(groups) // total].append(number)
+        before += len(rows[number])
+    return [group for group in groups if group]
 
 
 def can_pack(model: torch.nn.Module) -> bool:

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING
 
 from forgetkit.errors import InputError
 from forgetkit.lm.encode import (
+    Encoded,
     PromptAnswer,
     answer_hidden,
     answer_logits,
+    causal_model,
     collate,
     encode,
     head_weight,
     length_buckets,
 )
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.shared import longest_shared, rows_by_prompt
 
 if TYPE_CHECKING:
     import torch
 
+    from forgetkit.lm.kept import Kept
+
 
 BATCH_TOKENS = {"cpu": 1024}
-"""Padded tokens of one forward pass; on a CPU more outgrow its caches (4,096: 15 % slower)."""
+"""Tokens of one forward pass; on a CPU more outgrow its caches (4,096: 15 % slower)."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def score(
     max_tokens: int = 1024,
     batch_tokens: int | None = None,
     spread: bool = False,
+    keep: Kept | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[Score]:
     """Read every example once and return its scores, in the order given.
@@ -100,14 +106,17 @@ def score(
         language_model: the model; it is put into evaluation mode for the pass.
         examples: prompts and answers; the end token is not part of an answer here.
         max_tokens: longest prompt and answer together.
-        batch_tokens: padded tokens in one forward pass; default `BATCH_TOKENS` of the device.
+        batch_tokens: tokens in one forward pass; default `BATCH_TOKENS` of the device.
         spread: also give mean and deviation of the log-probability (for min-k++).
+        keep: takes the prompts for `continuations`, where rows can be packed.
         advance: called with the number of examples done.
 
     Raises:
         InputError: a prompt is empty, or the model gives NaN or an infinity.
     """
     import torch
+
+    from forgetkit.lm.packed import like_prompts, packs
 
     encoded = [encode(language_model.tokenizer, e, max_tokens=max_tokens) for e in examples]
     results: list[Score | None] = [None] * len(encoded)
@@ -116,11 +125,17 @@ def score(
     model.eval()
     most = batch_tokens or BATCH_TOKENS.get(language_model.device.type, 8192)
     pad_id = int(language_model.tokenizer.pad_token_id)
+    lengths = [len(e) for e in encoded]
+    packed = packs(model, max(lengths, default=0))
+    groups = like_prompts(encoded, most) if packed else length_buckets(lengths, most)
     with torch.inference_mode():
-        for indices in length_buckets([len(e) for e in encoded], most):
+        for indices in groups:
             group = [encoded[i] for i in indices]
             batch = {k: v.to(language_model.device) for k, v in collate(group, pad_id).items()}
-            found = answer_scores(model, batch, spread=spread)
+            if packed:
+                found = _packed_scores(model, group, batch, spread=spread, keep=keep)
+            else:
+                found = answer_scores(model, batch, spread=spread)
             columns = [column.tolist() for column in found]
             if not all(map(math.isfinite, columns[0])):
                 raise InputError(
@@ -151,3 +166,34 @@ def answer_scores(
     if weight is not None:
         return token_scores(answer_hidden(model, batch), weight, batch["target"], spread=spread)
     return scores_of_logits(answer_logits(model, batch), batch["target"], spread=spread)
+
+
+def _packed_scores(
+    model: torch.nn.Module,
+    rows: Sequence[Encoded],
+    batch: dict[str, torch.Tensor],
+    *,
+    spread: bool,
+    keep: Kept | None,
+) -> tuple[torch.Tensor, ...]:
+    """Return `answer_scores` of rows that stand end to end, a prompt once for all its answers."""
+    from forgetkit.lm.head import token_scores
+    from forgetkit.lm.packed import SHORT, Met, pack, packed_attention
+
+    lengths = batch["attention_mask"].sum(1)
+    answered = (batch["length"] > 0).nonzero()[:, 0]
+    batch["attention_mask"][answered, lengths[answered] - 1] = 0  # it tells no answer token
+    width = int(causal_model(model).config.get_text_config().hidden_size)
+    units = rows_by_prompt(batch, width, longest_shared(model), SHORT)
+    part, _ = pack(batch, units)
+    part["target"] = batch["target"]
+    weight = head_weight(model)
+    if keep is None or weight is None:
+        with packed_attention(model, part["packed"]):
+            return answer_scores(model, part, spread=spread)
+    met: Met = []
+    with packed_attention(model, part["packed"], met):
+        states = answer_hidden(model, part)
+    found = token_scores(states, weight, batch["target"], spread=spread)
+    keep.add(rows, units, met, states, [column.tolist() for column in found[:2]])
+    return found

@@ -24,6 +24,7 @@ from forgetkit.evaluate.measure import bound, run_of
 from forgetkit.evaluate.metrics import is_leak
 from forgetkit.evaluate.sample import AFTER, Sample
 from forgetkit.forget_set import Example
+from forgetkit.lm.kept import Kept
 from forgetkit.results import ABSENT, Estimate, Metric, mean, rate
 
 if TYPE_CHECKING:
@@ -163,10 +164,10 @@ def _answers(
     from forgetkit.lm.generate import continuations
     from forgetkit.lm.score import extraction_strength, score
 
-    config = context.config
+    config, kept = context.config, Kept()
     strengths: list[float | None] = [None] * len(way.examples)
     if way.counts_strength:
-        scores = score(model, way.examples, max_tokens=config.max_tokens)
+        scores = score(model, way.examples, max_tokens=config.max_tokens, keep=kept)
         strengths = [extraction_strength(s.argmax_hit) for s in scores]
     found = continuations(
         model,
@@ -174,6 +175,7 @@ def _answers(
         max_new_tokens=config.answer_tokens,
         max_tokens=config.max_tokens,
         batch_size=config.generate_batch,
+        kept=kept,
         advance=context.progress.advance,
     )
     said = [

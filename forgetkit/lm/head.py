@@ -100,10 +100,10 @@ def blocks_of(weight: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
 
 
 def all_logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return the logits (P, V) in float32 of states (P, D), without gradient."""
+    """Return the logits (P, V) of states (P, D) in the format of sums, without gradient."""
     rows = states.to(weight.dtype)
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return (rows @ weight.T).float()
+        return (rows @ weight.T).to(sums_in(weight.dtype))
     logits = torch.empty(len(rows), len(weight))
     for first, block in blocks_of(weight):
         torch.mm(rows, block.T, out=logits[:, first : first + len(block)])

@@ -76,8 +76,8 @@ class UnlearnConfig(Config):
         0,
         ge=0,
         description="Take the KL on retain from so many most likely tokens of the reference and "
-        "the mass of all others, read once: less memory and time, and a KL that is a little too "
-        "small; by how much is said at the end. 0: exact.",
+        "the mass of all others, read once: less time, in wide models less memory, and a KL that "
+        "is too small; by how much is said at the end. 0: exact.",
     )
     gradient_checkpointing: bool = Field(
         False, description="Run the layers again in the backward pass: less memory, a third slower."

@@ -195,6 +195,12 @@ ENDS = (
     ("of his wrath that", "which sparks of his wrath that", "grazed get of his wrath that"),
     # a short line behind a paragraph break, with a letter misread
     ("know", '\n\nasked Oz. "I know', '\n\nasked Oz. "1 know'),
+    # a last short word behind a misread letter
+    ("ark", "always like the ark", "always like thc ark"),
+    # three words behind one that was left out
+    ("you", "along the counterpane with a moment I tell you", "along the with moment I tell you"),
+    # a word behind a paragraph break that the work has too
+    ("Oh", 'asking for tinsmiths?"\n\n"Oh', 'asking for tinsmitbs?"\n\n"Oh'),
 )
 
 
@@ -211,6 +217,22 @@ def test_an_end_behind_a_changed_word_or_letter_belongs_to_the_copy(
     assert work[match.work_start : match.work_end] == before + end
     assert match.edit_class == "edited"
     assert text[: match.end].endswith(last)
+
+
+def test_letters_that_agree_by_chance_behind_a_copy_cost_it_no_word() -> None:
+    copy = f"{WORK[300:480]} their hearts if they dared ask Oz"
+    text = f"{prose(3, 30)} {copy}\n\nAn evening brought other news to the door."
+    (match,) = WorkIndex({"w": f"{WORK[:300]} {copy} has never been so dark."}).find(text)
+    assert text[match.start : match.end] == copy
+
+
+@pytest.mark.parametrize(("every", "found"), [(10, 1), (7, 0)])
+def test_a_copy_of_forty_words_may_have_one_in_ten_of_them_changed(every: int, found: int) -> None:
+    words = WORK.split(" ")[100:142]
+    words[5::every] = ["j" * (len(word) + 2) for word in words[5::every]]
+    copy = " ".join(words)
+    assert 200 < len(copy) < 300
+    assert len(INDEX.find(f"{prose(3, 30)} {copy} {prose(4, 30)}")) == found
 
 
 @pytest.mark.parametrize("seed", [26, 53, 57])

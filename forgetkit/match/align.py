@@ -17,7 +17,7 @@ from forgetkit.match.loads import load_word
 EDIT = 5
 DROP = 80  # below the best score an end is given up: 16 changed symbols and more
 BAND = 40  # diagonals to either side
-LEAST_RUN = 4  # equal symbols that an extension ends on: fewer agree by chance
+LEAST_RUN = 3  # equal symbols that an extension ends on: fewer agree by chance
 REACH = 240  # symbols beyond an end that are searched for a short seed
 SHORT_SEED = 10
 GAIN = 48  # score that what a short seed finds must add: 24 symbols
@@ -132,7 +132,7 @@ def reseed(a: Bytes, at: Int, to: Int, b: Bytes, bt: Int, bo: Int, step: Int) ->
                 new = i == 0 or j == 0 or a[at + step * (i - 1)] != b[bt + step * (j - 1)]
                 if new and slide(a, at + step * i, to, b, bt + step * j, bo, step) >= SHORT_SEED:
                     score = extend(a, at + step * i, to, b, bt + step * j, bo, step)[3]
-                    if score >= min(GAIN + gap // 4, NEAR_GAIN + 3 * gap // 4):
+                    if score >= min(GAIN + gap // 4, NEAR_GAIN + gap // 2):
                         return i, j
             j = before[j]
     return -1, -1

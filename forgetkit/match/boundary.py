@@ -12,6 +12,7 @@ _SAME_WORD = 0.75
 _CHANCE = 20  # characters behind a paragraph break that chance may match
 _MOST_WORDS = 3
 _LONG_END = 8
+_MOVES = (0, 1, -1, 2, -2, 3, -3, 4, -4)  # the nearest first
 _LONG_WORD = 5  # letters from which a word may differ a little, or be cut
 _OPENING, _CLOSING = "“„«‹", "”»›"
 _WORD = re.compile(r"[^\W_]+")  # as str.isalnum
@@ -50,9 +51,9 @@ def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> t
     last eight letters agree, or three quarters of eight and more.
     """
     cut = _behind_break(inside)
-    if cut and (_same_end(inside, 0, work_inside, 0) or _alike_behind(inside, cut, work_inside)):
+    if cut and _is_no_chance(inside, cut, work_inside):
         cut = 0
-    work_cut = _back(work_inside, _symbols(inside, cut))
+    work_cut = _level(inside, cut, work_inside)
     backwards, work_backwards = inside[::-1], work_inside[::-1]
     for _ in range(_MOST_WORDS):
         tail = _letters(outside) if cut == 0 else ""
@@ -66,7 +67,7 @@ def _settle(inside: str, outside: str, work_inside: str, work_outside: str) -> t
         if cut_word or (whole and _same_end(inside, cut, work_inside, work_cut)):
             return -cut, -work_cut
         cut += _word_back(backwards[cut:], len(head))
-        work_cut = _back(work_inside, _symbols(inside, cut))
+        work_cut = _level(inside, cut, work_inside)
     return -cut, -work_cut
 
 
@@ -79,6 +80,31 @@ def _behind_break(inside: str) -> int:
     while kept and not inside[kept - 1].isalnum():
         kept -= 1
     return len(inside) - kept
+
+
+def _level(inside: str, cut: int, work_inside: str) -> int:
+    """Return how many characters of the work stand against the last `cut`.
+
+    They hold as many letters, or up to four more or less where what stands before agrees better.
+    """
+    symbols = _symbols(inside, cut)
+    if not symbols:
+        return _back(work_inside, 0)
+    kept = folded_text(inside[: len(inside) - cut])[-2 * _LONG_END :]
+    work = folded_text(work_inside)
+    moves = [move for move in _MOVES if 0 <= symbols + move <= len(work)]
+    agreed = {move: _shared_end(kept, work[: len(work) - symbols - move]) for move in moves}
+    return _back(work_inside, symbols + max(moves, key=lambda move: agreed[move], default=0))
+
+
+def _shared_end(a: str, b: str) -> int:
+    """Return how many characters two texts have in common at their ends."""
+    shared = 0
+    for x, y in zip(reversed(a), reversed(b), strict=False):
+        if x != y:
+            break
+        shared += 1
+    return shared
 
 
 def _symbols(inside: str, cut: int) -> int:
@@ -101,6 +127,17 @@ def _same_end(inside: str, cut: int, work_inside: str, work_cut: int) -> bool:
         len(last) == _LONG_END
         and last == folded_text(work_inside[: len(work_inside) - work_cut])[-_LONG_END:]
     )
+
+
+def _is_no_chance(inside: str, cut: int, work_inside: str) -> bool:
+    """Say whether what stands behind a paragraph break is of the copy.
+
+    The work has it behind a break too, or the last letters agree.
+    """
+    work_cut = _behind_break(work_inside)
+    same = work_cut and _same(inside[-cut:], work_inside[-work_cut:])
+    alike = _same_end(inside, 0, work_inside, 0) or _alike_behind(inside, cut, work_inside)
+    return bool(same or alike)
 
 
 def _alike_behind(inside: str, cut: int, work_inside: str) -> bool:
@@ -143,6 +180,15 @@ def _likeness(a: str, b: str) -> float:
     from difflib import SequenceMatcher
 
     return SequenceMatcher(None, a.casefold(), b.casefold(), autojunk=False).ratio()
+
+
+def words_agree(text: str, work: str) -> float:
+    """Return the share of words that two texts have in common, in this order, in [0, 1]."""
+    from difflib import SequenceMatcher
+
+    a, b = ([folded_text(word) for word in _WORD.findall(t)] for t in (text, work))
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) / max(1, len(a), len(b))
 
 
 def _shared_marks(a: str, b: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from forgetkit.match.boundary import WINDOW, is_quoted, settle_end, settle_start
+from forgetkit.match.boundary import WINDOW, is_quoted, settle_end, settle_start, words_agree
 from forgetkit.match.fold import fold_table
 
 EditClass = Literal["verbatim", "normalised", "edited"]
@@ -17,6 +17,11 @@ SHORT = 3
 LONG_RUN = 60
 """Symbols in a row that agree, from which a short copy may be as edited as a long one: another
 translation shares 57 at most in Genesis."""
+LONGER = 2
+"""Times the least length from which a copy may be as edited as a long one if its words agree."""
+WORDS_AGREE = 0.89
+"""Share of the words that must then stand in the work too, in this order: with one in ten changed
+nine in ten do; of another translation .884 do at most, in Genesis."""
 PART = 0.4
 """Share of the least length from which a piece counts together with others of the same work."""
 PART_IDENTITY = 0.97
@@ -74,12 +79,14 @@ class Least:
         """Return the least length of a piece that counts together with others beside it."""
         return int(PART * min(self.chars, 2 * self.words))
 
-    def allows(self, piece: str, likeness: float, run: int) -> bool:
+    def allows(self, piece: str, work_piece: str, likeness: float, run: int) -> bool:
         """Say whether a piece is alike enough, and long enough to count with others beside it."""
         if not self.is_long(piece):
             return len(piece) >= self.part and likeness >= PART_IDENTITY
         sure = run >= LONG_RUN or len(piece) >= SHORT * self.chars
-        return sure or likeness >= (1.0 + self.identity) / 2
+        if sure or likeness >= (1.0 + self.identity) / 2:
+            return True
+        return len(piece) >= LONGER * self.chars and words_agree(piece, work_piece) >= WORDS_AGREE
 
     def is_long(self, piece: str) -> bool:
         """Say whether a piece is long enough by itself."""
@@ -155,7 +162,7 @@ def match_of(
         first, last, work_first, work_last = here.start, here.end, there.start, there.end
         text, work_text = here.text[first:last], there.text[work_first:work_last]
         same, edit_class = _compared(text, work_text)
-    if not text or not work_text or not least.allows(text, likeness, run):
+    if not text or not work_text or not least.allows(text, work_text, likeness, run):
         return None
     match = Match(
         work_id=names[work],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from test_match import WORK, prose
 from forgetkit.errors import InputError, TamperedError, UsageError
 from forgetkit.match import IndexParams, Policy, WorkIndex
 from forgetkit.match.aside import side_by_side
+from forgetkit.match.build import in_order
 from forgetkit.mine import MineConfig, mine
 from forgetkit.mine.explain import explain
 from forgetkit.mine.indexing import index_works
@@ -233,3 +235,13 @@ def test_side_by_side_shows_every_word_of_both_texts(a: list[str], b: list[str])
     lines = side_by_side(" ".join(a), " ".join(b), width=6)
     assert " ".join(line.here for line in lines).split() == a
     assert " ".join(line.there for line in lines).split() == b
+
+
+@given(st.lists(st.sampled_from([0, 1, 5, 2**40, 2**61 + 3, 2**64 - 1]), max_size=400))
+@settings(deadline=None)
+def test_hashes_are_sorted_and_equal_ones_stay_in_the_order_of_the_text(keys: list[int]) -> None:
+    given, places = np.array(keys, np.uint64), np.arange(len(keys), dtype=np.uint32)
+    order = np.argsort(given, kind="stable")
+    found = in_order(given, places)
+    assert (found[0] == given[order]).all()
+    assert (found[1] == order).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ from forgetkit.match.kernels import (
     frozen,
     rules,
 )
+from forgetkit.match.loads import prefetch
 from forgetkit.match.scan import (
+    AHEAD,
     COUNT_BITS,
     MOST_PLACES,
     TAG_BITS,
@@ -190,33 +192,82 @@ def _table(
     keys: Words, places: npt.NDArray[np.uint32], starts: Places
 ) -> tuple[Words, Words, npt.NDArray[np.uint32]]:
     """Return filter, slots and places, without stretches that repeat within a work."""
-    order = np.argsort(keys, kind="stable")
-    keys, places = keys[order], places[order]
-    owner = np.searchsorted(starts, places, side="right").astype(np.int32)
-    fresh = _changes(keys) | _changes(owner)
-    rare = _sizes(fresh) <= REPEATS
-    keys, places = keys[rare], places[rare]
-    first = np.flatnonzero(_changes(keys))
-    many = np.minimum(np.diff([*first, len(keys)]), MOST_PLACES)
-    slots = np.zeros(_power(len(first) * 3 // 2), np.uint64)
-    filter = np.zeros(len(first) * FILTER_BITS // 64 + 1, np.uint64)
-    fill(keys[first], first, many.astype(np.int64), slots, filter)
-    return filter, slots, places
+    keys, places = in_order(keys, places)
+    first, many = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    hashes, count = rare(keys, places, starts, first, many)
+    slots = np.zeros(_power(int(hashes) * 3 // 2), np.uint64)
+    filter = np.zeros(hashes * FILTER_BITS // 64 + 1, np.uint64)
+    fill(keys[:hashes], first, many, slots, filter)
+    return filter, slots, places[:count].copy()
 
 
-def _changes(values: Sequence[int] | npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Return where a value differs from the one before."""
-    array = np.asarray(values)
-    changed = np.ones(len(array), np.bool_)
-    changed[1:] = array[1:] != array[:-1]
-    return changed
+@compiled
+def in_order(keys: Words, places: npt.NDArray[np.uint32]) -> tuple[Words, npt.NDArray[np.uint32]]:
+    """Sort hashes with their places; those of one hash stay in the order of the text.
+
+    They spread evenly, so that each falls close to its place at once.
+    """
+    most = np.uint64(0)
+    for key in keys:
+        most = max(most, key)
+    bits, shift = np.uint64(1), np.uint64(0)
+    while (np.uint64(len(keys)) >> bits) > np.uint64(64):
+        bits += np.uint64(1)
+    while (most >> shift) >> bits:
+        shift += np.uint64(1)
+    ends = np.zeros((1 << np.int64(bits)) + 1, np.int64)
+    for key in keys:
+        ends[np.int64(key >> shift) + 1] += 1
+    ends = np.cumsum(ends)
+    sorted_keys, sorted_places = np.empty_like(keys), np.empty_like(places)
+    for number in range(len(keys)):
+        seat = np.int64(keys[number] >> shift)
+        sorted_keys[ends[seat]], sorted_places[ends[seat]] = keys[number], places[number]
+        ends[seat] += 1
+    begin = 0
+    for end in ends[:-1]:
+        order = begin + np.argsort(sorted_keys[begin:end], kind="mergesort")
+        sorted_keys[begin:end], sorted_places[begin:end] = sorted_keys[order], sorted_places[order]
+        begin = end
+    return sorted_keys, sorted_places
 
 
-def _sizes(fresh: npt.NDArray[np.bool_]) -> Places:
-    """Return for each element how many its group has."""
-    first = np.flatnonzero(fresh)
-    sizes = np.diff(np.append(first, len(fresh)))
-    return np.repeat(sizes, sizes)
+@compiled
+def rare(
+    keys: Words,
+    places: npt.NDArray[np.uint32],
+    starts: Places,
+    first: Places,
+    many: Places,
+) -> tuple[Int, Int]:
+    """Keep each hash once, and its places but those in a work that holds it too often, in place.
+
+    Returns:
+        How many hashes there are, and how many places; `first` and `many` say which are whose.
+    """
+    hashes, count, begin = 0, 0, 0
+    while begin < len(keys):
+        key, own = keys[begin], count
+        end = begin
+        while end < len(keys) and keys[end] == key:
+            end += 1
+        while begin < end:
+            behind = end
+            if end - begin > REPEATS:  # else no work has too many
+                work_end = starts[np.searchsorted(starts, np.int64(places[begin]), side="right")]
+                behind = begin
+                while behind < end and places[behind] < work_end:
+                    behind += 1
+            if behind - begin <= REPEATS:
+                for number in range(begin, behind):
+                    places[count] = places[number]
+                    count += 1
+            begin = behind
+        if count > own:
+            keys[hashes], first[hashes] = key, own
+            many[hashes] = min(count - own, MOST_PLACES)
+            hashes += 1
+    return hashes, count
 
 
 def _power(least: int) -> int:
@@ -227,6 +278,9 @@ def _power(least: int) -> int:
 def fill(keys: Words, first: Places, many: Places, slots: Words, filter: Words) -> None:
     """Enter each hash into the table and the filter."""
     for number in range(len(keys)):
+        ahead = keys[min(number + AHEAD, len(keys) - 1)]
+        prefetch(filter, likely_bits(ahead, len(filter))[0])
+        prefetch(slots, slot_of(ahead, slots)[0])
         word, bits = likely_bits(keys[number], len(filter))
         filter[word] |= bits
         slot, tag = slot_of(keys[number], slots)

@@ -12,6 +12,7 @@ import tiny
 import torch
 
 from forgetkit.lm import packed
+from forgetkit.lm.decode import LEAST_ROWS, MOST_BYTES, MOST_ROWS, rows_at_once
 from forgetkit.lm.generate import Continuation, Sampling, continuations
 from forgetkit.lm.kept import Kept
 from forgetkit.lm.load import LanguageModel
@@ -61,7 +62,9 @@ def test_prompts_that_were_read_are_continued_alike(
     kept = Kept()
     score(taught(), examples, keep=kept)
     with tokens_read(taught()) as read:
-        found = continuations(taught(), ids(examples), max_new_tokens=tokens, kept=kept)
+        found = continuations(
+            taught(), ids(examples), max_new_tokens=tokens, kept=kept, batch_size=9
+        )
     assert sum(read) <= len(examples) * (tokens - 1)
     the_librarys_way(monkeypatch)
     assert same(found, continuations(taught(), ids(examples), max_new_tokens=tokens))
@@ -111,7 +114,7 @@ def test_a_prompt_asked_for_twice_is_continued_once() -> None:
     asked = ids([EXAMPLES[0], EXAMPLES[1], EXAMPLES[0]])
     seen: list[int] = []
     with tokens_read(taught()) as read:
-        found = continuations(taught(), asked, max_new_tokens=6, advance=seen.append)
+        found = continuations(taught(), asked, max_new_tokens=6, batch_size=9, advance=seen.append)
     assert sum(read) == 4 + 12 + 2 * 5
     assert sum(seen) == 3
     assert found[0] == found[2] != found[1]
@@ -120,7 +123,9 @@ def test_a_prompt_asked_for_twice_is_continued_once() -> None:
 def test_a_prompt_drawn_from_twice_is_read_once() -> None:
     asked = ids([EXAMPLES[0]] * 3)
     with tokens_read(taught()) as read:
-        found = continuations(taught(), asked, max_new_tokens=6, sampling=Sampling(3, 4.0))
+        found = continuations(
+            taught(), asked, max_new_tokens=6, batch_size=9, sampling=Sampling(3, 4.0)
+        )
     assert read[0] == 4
     assert len({c.ids for c in found}) > 1
 
@@ -139,6 +144,14 @@ def test_both_ways_say_the_same(
     assert len({len(c.ids) for c in found}) > 3
     the_librarys_way(monkeypatch)
     assert same(found, continuations(language_model, ids(EXAMPLES + OTHERS), **named))
+
+
+def test_as_many_rows_are_continued_at_once_as_there_is_room_for() -> None:
+    model = taught().model
+    a_token = 2 * 2 * 2 * 8 * 4  # keys and values of 2 layers of 2 heads of 8 numbers of 4 bytes
+    assert rows_at_once(model, [5], MOST_BYTES // (100 * a_token)) == 100
+    assert rows_at_once(model, [5], MOST_BYTES) == LEAST_ROWS
+    assert rows_at_once(model, [5], 10) == MOST_ROWS
 
 
 def test_rows_that_outgrow_a_sliding_window_take_the_librarys_way() -> None:

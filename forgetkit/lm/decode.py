@@ -26,14 +26,17 @@ New = tuple[list[int], list[float]]
 """Tokens that were said, and their log-probabilities."""
 
 
-def rows_at_once(model: torch.nn.Module, longest: int) -> int:
-    """Return how many rows of so many tokens are continued at once."""
-    config = causal_model(model).config.get_text_config()
-    heads = config.num_attention_heads
-    shared = getattr(config, "num_key_value_heads", None) or heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    size = next(model.parameters()).element_size()
-    a_token: int = 2 * config.num_hidden_layers * shared * width * size
+@torch.inference_mode()
+def rows_at_once(model: torch.nn.Module, prompt: Sequence[int], longest: int) -> int:
+    """Return how many rows of so many tokens are continued at once.
+
+    Args:
+        model: see `packs`.
+        prompt: its first token is read, to see what the model keeps of one.
+        longest: tokens of a row.
+    """
+    (row,) = _read(model, [prompt[:1]], None)
+    a_token = sum(part.nbytes for part in row.layers)
     return max(LEAST_ROWS, min(MOST_ROWS, MOST_BYTES // (a_token * longest)))
 
 

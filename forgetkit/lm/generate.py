@@ -149,7 +149,7 @@ def _way(
     draw = _drawing(language_model, sampling) if sampling else None
     if rows and weight is not None and packs(model, longest + max_new_tokens):
         ends, say = _end_ids(language_model), _saying(weight, draw)
-        most = batch_size or decode.rows_at_once(model, longest + max_new_tokens)
+        most = batch_size or decode.rows_at_once(model, rows[0], longest + max_new_tokens)
         return even_groups(lengths, most), lambda prompts: decode.decode(
             model, prompts, max_new_tokens, ends, say, None if draw else kept
         )

@@ -328,12 +328,11 @@ class Step:
 
     def _packs(self, longest: int) -> bool:
         """Say whether all rows run as one; recomputed layers would run outside of its block."""
-        if self._batch["input_ids"].device.type != "cpu" or self._frozen or recomputes(self._model):
-            return False
-        from forgetkit.lm.packed import can_pack
+        from forgetkit.lm.packed import packs
 
-        most = longest_shared(self._model)
-        return (most is None or longest <= most) and can_pack(self._model)
+        if self._frozen or recomputes(self._model):
+            return False
+        return packs(self._model, longest)
 
     def _ours(self, split: str) -> torch.Tensor:
         return self._layer("", 0)[self._tokens(split)]

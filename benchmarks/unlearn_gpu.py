@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearn import COMPARED, ROOT, USUAL, UsualStep, commit, items, kept_reference, move, updates
+from unlearn import COMPARED, ROOT, USUAL, UsualStep, commit, items, kept_reference, updates
 
 VOCABULARY = 128_256
 SHAPES: dict[str, dict[str, Any]] = {
@@ -94,7 +94,6 @@ def work(variant: dict[str, Any]) -> dict[str, Any]:
     named = LanguageModel(base, tokenizer, "random", None)
     language_model = add_lora(named, rank=16, alpha=32, dropout=0.0, seed=0)
     model: Any = language_model.model.train()
-    move(model, variant.get("spread", 0.0))
     if variant.get("recompute"):
         checkpoint_layers(model)
     name, settings = variant["method"]

@@ -19,6 +19,7 @@ if "FORGETKIT_TEST_GPU" not in os.environ:
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -64,3 +65,20 @@ def no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect_ex", _guarded(socket.socket.connect_ex))
         patch.setattr(socket, "getaddrinfo", getaddrinfo)
         yield
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Save a small model that recites the passages, and return its name."""
+    import tiny
+
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the forget set of those passages."""
+    from test_unlearn import forget_set
+
+    return forget_set(tmp_path_factory.mktemp("set") / "set")

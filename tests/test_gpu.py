@@ -13,7 +13,7 @@ import pytest
 import test_methods
 import tiny
 import torch
-from test_unlearn import examples, forget_set, settings
+from test_unlearn import examples, settings
 
 from forgetkit.evaluate import EvaluateConfig, evaluate
 from forgetkit.lm.generate import Sampling, continuations
@@ -27,17 +27,6 @@ from forgetkit.unlearn import TeachConfig, make_method, teach, unlearn
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 METHODS = [entry.name for entry in entries("methods")]
 KINDS = ("lora", "rslora", "dora", "ia3", "none")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
-    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return forget_set(tmp_path_factory.mktemp("set") / "set")
 
 
 def moved_to(language_model: LanguageModel, device: str) -> LanguageModel:

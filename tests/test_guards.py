@@ -22,17 +22,6 @@ from forgetkit.unlearn import UnlearnConfig, unlearn
 from forgetkit.unlearn.watch import Watch
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
-    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return forget_set(tmp_path_factory.mktemp("set") / "set")
-
-
 def test_weights_that_stay_are_noticed_after_two_steps(
     model: str,
     data: Path,

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forgetkit.match import Policy, WorkIndex, fold, folded_text, locate
-from forgetkit.match.boundary import is_quotation
+from forgetkit.match.boundary import is_quoted
 from forgetkit.match.fold import fold_character
 
 
@@ -187,7 +187,7 @@ def test_a_repeating_text_ends_in_time() -> None:
 )
 def test_quotations_are_told_by_the_marks_around_them(text: str, quoted: bool) -> None:
     start = text.index("HERE")
-    assert is_quotation(text, start, start + 4) is quoted
+    assert is_quoted(text[:start], text[start : start + 4], text[start + 4 :]) is quoted
 
 
 ENDS = (

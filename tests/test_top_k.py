@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from test_head import SIZES, WORDS, drawn, slope
 from test_parts import assert_same, items, run, with_adapter
-from test_unlearn import forget_set, run_killed, settings
+from test_unlearn import run_killed, settings
 
 from forgetkit.errors import InputError, UsageError
 from forgetkit.lm.head import BLOCK, token_kl, token_nll
@@ -226,17 +225,6 @@ def test_methods_read_the_most_likely_tokens_of_retain_alone(name: str) -> None:
     config = UnlearnConfig(method=name, reference_top_k=8)
     check_method(make_method(name, {}), config)
     assert make_method(name, {}).kl_splits() == ("retain",)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
-    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return forget_set(tmp_path_factory.mktemp("set") / "set")
 
 
 def test_a_head_that_is_trained_is_refused(model: str, data: Path, tmp_path: Path) -> None:

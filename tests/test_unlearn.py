@@ -60,17 +60,6 @@ def forget_set(
     return folder
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
-    return tiny.save(known, tmp_path_factory.mktemp("taught") / "model")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return forget_set(tmp_path_factory.mktemp("set") / "set")
-
-
 def settings(**named: Any) -> UnlearnConfig:
     values: dict[str, Any] = {
         "steps": 6,

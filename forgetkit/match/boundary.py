@@ -201,20 +201,15 @@ def _shared_marks(a: str, b: str) -> int:
     return shared
 
 
-def is_quotation(text: str, start: int, end: int) -> bool:
+def is_quoted(before: str, span: str, behind: str) -> bool:
     """Say whether a span stands inside quotation marks or a block quotation.
 
     The marks are looked for outside the span, in its own paragraph; a span of several
     paragraphs counts only as a block quotation (each line behind `>`).
 
-    >>> is_quotation('She wrote “call me soon” to him.', 11, 23)
+    >>> is_quoted('She wrote “', 'call me soon', '” to him.')
     True
     """
-    return is_quoted(text[:start], text[start:end], text[end:])
-
-
-def is_quoted(before: str, span: str, behind: str) -> bool:
-    """Do as `is_quotation`, with what stands before and behind the span."""
     line = before[before.rfind("\n") + 1 :] + span[:1]
     if line.lstrip().startswith(">"):
         return True

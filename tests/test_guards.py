@@ -121,6 +121,21 @@ def test_an_update_that_broke_the_floor_is_taken_as_far_as_the_floor_holds(
     assert f"update times | {scale:g}" in (kept.adapter / "README.md").read_text("utf-8")
 
 
+def test_an_update_that_forgets_too_much_is_multiplied_by_the_least_that_is_enough(
+    model: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(method="ihl", learning_rate=1e-2, steps=30, watch_every=30, utility_floor=0.0)
+    run = unlearn(model, data, tmp_path / "out", config=config).run
+    monkeypatch.setattr("forgetkit.unlearn.watch.TRIES", 0)
+    whole = unlearn(model, data, tmp_path / "whole", config=config).run
+    last, full = run["history"][-1], whole["history"][-1]
+    assert whole["stopped"] == run["stopped"] == "step 30: forget is at its control"
+    assert "scale" not in whole
+    assert 0 < run["scale"] < 1
+    assert last["utility"] > full["utility"] + 0.05
+    assert full["exact_memorization"] < last["exact_memorization"] < last["control"] + 0.05
+
+
 def test_an_update_that_is_no_product_is_not_shrunk(model: str, data: Path, tmp_path: Path) -> None:
     given = {"method": "ga", "retain_weight": "fixed", "utility_floor": 0.98, "peft": "dora"}
     with pytest.raises(InputError, match=r"no checkpoint forgot anything while keeping utility"):

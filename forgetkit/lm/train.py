@@ -150,7 +150,7 @@ def train(
         watch: looks at the validation slice; called before the first step and every
             `settings.watch_every` steps.
         shrink: called after the last step; may multiply the update, and says by what and what the
-            slice then says. It counts as a look.
+            slice then says. It counts as a look, and as the best one where that is `done`.
         advance: called after each optimiser step with a line: tokens per second of the steps so
             far, and losses.
         scratch: a folder for the library's own files.
@@ -324,12 +324,12 @@ class Keeper:
             self.finished, self.outcome.stopped = True, look.reason
 
     def take_less(self, shrink: Callable[[int], tuple[float, Look] | None] | None) -> None:
-        """Try a smaller update than that of the last step, if it ran and there are looks."""
+        """Try a smaller update than that of the last step, if there are looks."""
         step, outcome = self.outcome.steps, self.outcome
-        if shrink is None or not self._every or self.finished or step < self._steps:
+        if shrink is None or not self._every:
             return
         found = shrink(step)
-        if found and found[1].loss < self.best_loss:
+        if found and (found[1].done or found[1].loss < self.best_loss):
             outcome.scale, look = found
             outcome.history[-1] |= {**look.values, "scale": outcome.scale}
             self.best_loss, outcome.best_step = look.loss, step

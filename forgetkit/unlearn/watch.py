@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forgetkit.forget_set import Example, ForgetSet
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 VALIDATION_ROWS = 24
 DIVERGED = 0.1
 """Utility (retain perplexity before / after) below which going on is of no use."""
-TRIES = 4  # factors of an update that lost too much utility
+TRIES = 4  # factors of an update that does more than it has to
+ENOUGH = 0.03
+"""Extraction strength and exact memorisation above the control that an update may leave: of the
+default threshold's .05, with room for what the evaluation finds otherwise."""
 
 UNTRAINED = 0.1
 """Exact memorisation below which a model knows no text: of text that it never saw, one that was
@@ -33,13 +36,17 @@ class Validation:
 
     Attributes:
         forget: some forget examples.
-        holdout: as many of the control.
+        holdout: half as many of the control.
         retain: ordinary rows.
+        more_forget: more of them, by which an update is multiplied.
+        more_holdout: as many of the control.
     """
 
     forget: Sequence[Example]
     holdout: Sequence[Example]
     retain: Sequence[Example]
+    more_forget: Sequence[Example]
+    more_holdout: Sequence[Example]
 
     def controls(self) -> Sequence[Example]:
         """Return the rows that forget is compared with: none for pairs.
@@ -56,6 +63,8 @@ class Validation:
             _every(content.splits["forget"], VALIDATION_ROWS),
             _every(content.splits["holdout"], VALIDATION_ROWS // 2),
             _every(retain, min(VALIDATION_ROWS, -(-len(retain) // 4))),
+            _every(content.splits["forget"], 2 * VALIDATION_ROWS),
+            _every(content.splits["holdout"], 2 * VALIDATION_ROWS),
         )
 
 
@@ -63,6 +72,15 @@ def _every(examples: Sequence[Example], size: int) -> list[Example]:
     if len(examples) <= size:
         return list(examples)
     return [examples[i * len(examples) // size] for i in range(size)]
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last look: after which step, utility, and how far above the control forget was known."""
+
+    step: int
+    utility: float
+    beyond: float
 
 
 class Watch:
@@ -82,7 +100,7 @@ class Watch:
         self._model, self._slice, self._config = language_model, validation, config
         self._factor = factor  # of the update, in the model that will be kept
         self._clock = clock or Clock()
-        self._last = (0, 1.0)  # step and utility of the last look
+        self._last = _Last(0, 1.0, 1.0)
         with self._clock.phase("looks"):
             self._before = self._measure(validation.retain)[2]
 
@@ -92,35 +110,69 @@ class Watch:
             return self._look(step)
 
     def shrink(self, step: int) -> tuple[float, Look] | None:
-        """Multiply an update that broke the utility floor by what keeps it, and look again.
+        """Multiply an update that does more than it has to by a factor below 1, and look again.
 
-        Between the model before and the trained one, utility falls steadily (Wortsman et al. 2022,
-        arXiv:2109.01903, take means of weights likewise). Of `TRIES` factors below 1 the largest
-        that keeps the floor is taken.
+        Between the model before and the trained one, forgetting and utility change steadily
+        (Wortsman et al. 2022, arXiv:2109.01903, take means of weights likewise). An update after
+        which forget is known no better than its control is multiplied by the least of `TRIES`
+        factors that leaves it so, if that keeps the utility floor. Any other that broke the floor
+        is multiplied by the largest of them that keeps it.
 
         Returns:
-            The factor and the look; None where the floor holds, where no factor keeps it, or the
-            update is no product that can be multiplied. Then the weights stay.
+            The factor and the look, `done` where forget is at its control; None where no factor
+            does either, or the update is no product that can be multiplied. Then the weights stay.
         """
         from forgetkit.lm.adapter import can_multiply, multiply_adapter
 
-        floor = self._config.utility_floor
         with self._clock.phase("looks"):
-            utility = self._last[1] if self._last[0] == step else self._utility(1.0)
-            if not floor or not 0 < utility < floor or not can_multiply(self._model.model):
+            if self._last.step != step:
+                self._look(step)
+            if self._diverged(self._last.utility) or not can_multiply(self._model.model):
                 return None
-            keeps, breaks = 0.0, 1.0
-            factor = math.log(floor) / math.log(utility)
-            for _ in range(TRIES):
-                if self._utility(factor) >= floor:
-                    keeps = factor
-                else:
-                    breaks = factor
-                factor = (keeps + breaks) / 2
-            if not keeps:
+            least = self._least() if self._last.beyond <= ENOUGH else 0.0
+            enough = bool(least) and self._utility(least) >= self._config.utility_floor
+            factor = least if enough else self._most(self._last.utility)
+            if not factor:
                 return None
-            multiply_adapter(self._model.model, keeps)
-            return keeps, self._look(step)
+            multiply_adapter(self._model.model, factor)
+            return factor, replace(self._look(step), done=enough)
+
+    def _least(self) -> float:
+        """Return the least factor that leaves forget at its control; 0: it is not, or only by 1."""
+        if not self._slice.controls() or not self._forgets(1.0):
+            return 0.0
+        misses, enough, factor = 0.0, 1.0, 0.75
+        for _ in range(TRIES):
+            if self._forgets(factor):
+                enough = factor
+            else:
+                misses = factor
+            factor = (misses + enough) / 2
+        return enough if enough < 1 else 0.0
+
+    def _most(self, utility: float) -> float:
+        """Return the largest factor that keeps the floor; 0: it holds as it is, or none does."""
+        floor = self._config.utility_floor
+        if not floor or not 0 < utility < floor:
+            return 0.0
+        keeps, breaks = 0.0, 1.0
+        factor = math.log(floor) / math.log(utility)
+        for _ in range(TRIES):
+            if self._utility(factor) >= floor:
+                keeps = factor
+            else:
+                breaks = factor
+            factor = (keeps + breaks) / 2
+        return keeps
+
+    def _forgets(self, factor: float) -> bool:
+        """Say whether forget is at its control, by more rows than those of a look."""
+        from forgetkit.lm.adapter import adapter_times
+
+        with adapter_times(self._model.model, self._factor * factor):
+            es, em, _ = self._measure(self._slice.more_forget)
+            control_es, control_em, _ = self._measure(self._slice.more_holdout)
+        return max(es - control_es, em - control_em) <= ENOUGH
 
     def _utility(self, factor: float) -> float:
         from forgetkit.lm.adapter import adapter_times
@@ -137,14 +189,14 @@ class Watch:
             control_es, control_em, _ = self._measure(self._slice.controls())
             nll = self._measure(self._slice.retain)[2] if step else self._before
         utility = math.exp(self._before - nll)
-        self._last = (step, utility)
+        self._last = _Last(step, utility, max(es - control_es, em - control_em))
         kept = utility >= self._config.utility_floor
         distance = max(es, em - control_em)
         at_control = es <= control_es + 0.02 and em <= control_em + 0.02
         if not self._slice.controls():  # then only a model that is no language model yet
             at_control = step == 0 and es <= 0.02 and em <= UNTRAINED
         done = kept and at_control
-        diverged = utility < min(DIVERGED, self._config.utility_floor)
+        diverged = self._diverged(utility)
         values = {
             "extraction_strength": es,
             "exact_memorization": em,
@@ -156,6 +208,9 @@ class Watch:
             reason = f"step {step}: diverged, utility {utility:.2g} of before"
         rounded = {name: round(value, 4) for name, value in values.items()}
         return Look(rounded, distance if kept else math.inf, done or diverged, reason)
+
+    def _diverged(self, utility: float) -> bool:
+        return utility < min(DIVERGED, self._config.utility_floor)
 
     def _measure(self, examples: Sequence[Example]) -> tuple[float, float, float]:
         from forgetkit.lm.score import exact_memorization, extraction_strength, score

@@ -103,7 +103,7 @@ def _storage(path: Path, error: OSError) -> StorageError:
     return StorageError("cannot be written", where=str(path), found=error.strerror or str(error))
 
 
-def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
     """Write bytes atomically."""
     with atomic_path(path, private=private) as temporary:
         temporary.write_bytes(content)
@@ -143,7 +143,7 @@ def read_json(path: Path) -> Any:
         raise InputError("is not JSON", where=str(path), found=str(error)) from error
 
 
-def sha256_bytes(content: bytes) -> str:
+def sha256_bytes(content: bytes | memoryview) -> str:
     """Return the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

@@ -160,6 +160,16 @@ def test_words_are_those_of_the_plain_reference(text: str) -> None:
     assert len(folded) == sum(1 if s < 0x80 else 3 for word in expected for s in word)
 
 
+def test_words_are_the_same_wherever_they_stand_in_the_text() -> None:
+    sentence = "It is so, of Émile and 犬: don't ask why."
+    _, alone = read(sentence)
+    for before in range(20):  # the kernel takes eight bytes at once where it can
+        folded, words = read("a" * before + " " + sentence)
+        assert words[-len(alone) :] == alone
+        assert len(words) == len(alone) + (before > 0)
+        assert folded[before:] == read(sentence)[0]
+
+
 def test_words_of_latin_text_are_what_a_reader_expects() -> None:
     text = "The Café—of ①  “Émile” isn't_here."
     plain = unicodedata.normalize("NFKD", text).casefold()

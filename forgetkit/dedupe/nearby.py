@@ -82,7 +82,7 @@ def _write_sets(path: Path, shingled: Shingled) -> Sets:
     sizes = [np.zeros(1, np.int64)]
     with scratch(path) as stream:
         for hashes, counts in shingled:
-            stream.write(hashes.astype("<u8", copy=False).tobytes())
+            stream.write(np.ascontiguousarray(hashes, "<u8").data)
             sizes.append(counts)
     bounds = np.cumsum(np.concatenate(sizes))
     return Sets.open(path, bounds)

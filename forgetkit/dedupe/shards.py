@@ -116,7 +116,7 @@ def _parquet(path: Path, target: Path, rows: Numbers) -> int:
 
     seen = written = 0
     with (
-        pq.ParquetFile(path) as file,
+        pq.ParquetFile(path, memory_map=True) as file,
         atomic_path(target, private=True) as temporary,
         parquet_writer(temporary, file.schema_arrow) as writer,
     ):

@@ -118,10 +118,10 @@ def _part(folder: Path, receipt: Mapping[str, Any]) -> Part:
     )
 
 
-def _bytes_of(table: pa.Table) -> bytes:
+def _bytes_of(table: pa.Table) -> memoryview:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    return memoryview(sink.getvalue())

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetkit.compiled import compiled
+from forgetkit.match.kernels import NOT_ASCII
 from forgetkit.match.letters import ALONE, END, NOTHING, SEVERAL, SYMBOL
+from forgetkit.match.loads import load_word
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -96,22 +98,25 @@ def fold_letters(
 
     The same letters as those of `read_words`, which takes the same arguments, without the words.
     """
-    length = several = 0
+    length = several = np.uint64(0)  # unsigned: numba minds no negative index then
     at = begin
     while at < end:
-        byte = data[at]
-        if byte < 0x80:
-            entry = entries[byte]
-            folded[length] = entry
-            length += entry > NOTHING
-            at += 1
-            continue
+        if at + 8 <= end:
+            eight = load_word(data, at)
+            if eight & NOT_ASCII == 0:
+                for _ in range(8):
+                    entry = entries[eight & np.uint64(127)]
+                    folded[length] = entry
+                    length += np.uint64(entry > NOTHING)
+                    eight >>= np.uint64(8)
+                at += 8
+                continue
         point, size = code_point(data, at)
         at += size
-        before = length
-        length, count = _put_all(entries[point], pool, folded, length)
-        several += length - before - count
-    return length, length - several
+        longer, count = _put_all(entries[point], pool, folded, int(np.int64(length)))
+        several += np.uint64(longer) - length - np.uint64(count)
+        length = np.uint64(longer)
+    return int(np.int64(length)), int(np.int64(length - several))
 
 
 @compiled
@@ -131,7 +136,7 @@ def _put_all(entry: np.uint32, pool: Entries, folded: Bytes, length: int) -> tup
 def _end_word(current: np.uint64, words: Words, count: int) -> int:
     if current == _START:
         return count
-    words[count] = mixed(current)
+    words[count] = current
     return count + 1
 
 
@@ -176,22 +181,36 @@ def read_words(
     Returns:
         How many bytes of `folded` and how many words were written.
     """
-    length = count = 0
+    length = count = np.uint64(0)  # unsigned: numba minds no negative index then
     current = _START
     at = begin
     while at < end:
-        byte = data[at]
-        if byte < 0x80:
-            at += 1
-            length, count, current = _take(entries[byte], folded, length, words, count, current)
-            continue
+        if at + 8 <= end:
+            eight = load_word(data, at)
+            if eight & NOT_ASCII == 0:
+                for _ in range(8):  # no branch, as nobody can guess where a word ends
+                    entry = np.uint64(entries[eight & np.uint64(127)])
+                    is_letter = entry > np.uint64(NOTHING)
+                    folded[length] = entry
+                    length += np.uint64(is_letter)
+                    words[count] = current
+                    count += np.uint64((not is_letter) & (current != _START))
+                    current = (current ^ entry) * _PRIME if is_letter else _START
+                    eight >>= np.uint64(8)
+                at += 8
+                continue
         point, size = code_point(data, at)
         at += size
+        wide, number = int(np.int64(length)), int(np.int64(count))
         entry = entries[point]
         if not entry & SEVERAL:
-            length, count, current = _take(entry, folded, length, words, count, current)
-            continue
-        place = np.int64(entry & (SEVERAL - 1))
-        for i in range(place + 1, place + 1 + pool[place]):
-            length, count, current = _take(pool[i], folded, length, words, count, current)
-    return length, _end_word(current, words, count)
+            wide, number, current = _take(entry, folded, wide, words, number, current)
+        else:
+            place = np.int64(entry & (SEVERAL - 1))
+            for i in range(place + 1, place + 1 + pool[place]):
+                wide, number, current = _take(pool[i], folded, wide, words, number, current)
+        length, count = np.uint64(wide), np.uint64(number)
+    last = _end_word(current, words, int(np.int64(count)))
+    for i in range(last):
+        words[i] = mixed(words[i])
+    return int(np.int64(length)), last

@@ -113,7 +113,13 @@ def _number(key: np.uint64, keys: Hashes, numbers: Numbers) -> int:
 
 @compiled
 def _word(
-    symbols: Hashes, length: int, keys: Hashes, numbers: Numbers, found: Numbers, count: int
+    symbols: Hashes,
+    length: int,
+    begun: Hashes,
+    keys: Hashes,
+    numbers: Numbers,
+    found: Numbers,
+    count: int,
 ) -> int:
     """Write the pieces of one word; return how many tokens there are now."""
     if length > LONGEST:
@@ -124,9 +130,12 @@ def _word(
         best, end = -1, begin
         for at in range(begin, length):
             key = (key ^ symbols[at]) * _PRIME
-            number = _number(key, keys, numbers)
-            if number >= 0:
-                best, end = number, at + 1
+            begun[at] = key
+        for at in range(length - 1, begin - 1, -1):  # most words are a piece as a whole
+            best = _number(begun[at], keys, numbers)
+            if best >= 0:
+                end = at + 1
+                break
         if best < 0:
             return count
         found[kept] = best
@@ -149,6 +158,7 @@ def _tokens(
 ) -> int:
     """Fill the tokens of every row; return how many there are."""
     count, symbols = 0, np.empty(LONGEST + 1, np.uint64)
+    begun = np.empty(LONGEST + 1, np.uint64)
     for row in range(len(firsts)):
         at, length = firsts[row], 0
         while at < lasts[row]:
@@ -162,11 +172,11 @@ def _tokens(
                     symbols[min(length, LONGEST)] = symbol
                     length += 1
                     continue
-                count = _word(symbols, length, keys, numbers, found, count)
+                count = _word(symbols, length, begun, keys, numbers, found, count)
                 length = 0
                 if kind == _ALONE:
                     symbols[0] = symbol
-                    count = _word(symbols, 1, keys, numbers, found, count)
-        count = _word(symbols, length, keys, numbers, found, count)
+                    count = _word(symbols, 1, begun, keys, numbers, found, count)
+        count = _word(symbols, length, begun, keys, numbers, found, count)
         rows[row + 1] = count
     return count

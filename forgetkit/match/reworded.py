@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 WINDOW, STEP = 40, 20  # words of a window of a work, and from one to the next
 ASKED, ASKED_STEP = 24, 8  # words of a document compared at a time
-COMMON = 0.01  # words in more of the windows than this find nothing on their own
+COMMON, MANY = 0.01, 150  # words in more of the windows than this share, and this many, find none
 FEWEST = 500  # windows: rare words of fewer weigh as those of so many
 STRANGE = 0.4  # of a rare word's weight: a word that no work has, so that synonyms cost less
 WORTH, TRIED = 9.0, 4  # weight of rare words that makes a window worth comparing; windows compared
@@ -146,7 +146,7 @@ class Reworded:
         weight = np.log(total / np.maximum(count, 1)) / np.log(total) * rarest
         self._weight = weight.astype(np.float32)
         self._unknown = STRANGE * rarest
-        self._is_rare = count <= max(COMMON * total, 2)
+        self._is_rare = count <= min(max(COMMON * total, 2), MANY)
         self._first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
         self._holding = windows[order].astype(np.int64)
 

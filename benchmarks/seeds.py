@@ -29,8 +29,6 @@ LONGER: dict[str, Any] = {
     "settings": {"forget_weight": 4.5, "retain_nll": 1.0, "retain_kl": 5.0},
     "steps": 36,
     "watch_every": 12,
-    "utility_floor": 0.95,
-    "retain_weight": "fixed",
     "learning_rate": 0.0016,
 }
 """As many steps as the default thresholds take; the sample's own stop at those of its request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,19 @@ class _Last:
     beyond: float
 
 
+def _halved(
+    factor: float, holds: Callable[[float], bool], *, holds_at: float, fails_at: float
+) -> float:
+    """Return the factor that holds nearest to one that fails, of `TRIES` by halving."""
+    for _ in range(TRIES):
+        if holds(factor):
+            holds_at = factor
+        else:
+            fails_at = factor
+        factor = (holds_at + fails_at) / 2
+    return holds_at
+
+
 class Watch:
     """Look at the validation slice: forgetting, its control, and utility.
 
@@ -141,29 +154,16 @@ class Watch:
         """Return the least factor that leaves forget at its control; 0: it is not, or only by 1."""
         if not self._slice.controls() or not self._forgets(1.0):
             return 0.0
-        misses, enough, factor = 0.0, 1.0, 0.75
-        for _ in range(TRIES):
-            if self._forgets(factor):
-                enough = factor
-            else:
-                misses = factor
-            factor = (misses + enough) / 2
-        return enough if enough < 1 else 0.0
+        least = _halved(0.75, self._forgets, holds_at=1.0, fails_at=0.0)
+        return least if least < 1 else 0.0
 
     def _most(self, utility: float) -> float:
         """Return the largest factor that keeps the floor; 0: it holds as it is, or none does."""
         floor = self._config.utility_floor
         if not floor or not 0 < utility < floor:
             return 0.0
-        keeps, breaks = 0.0, 1.0
-        factor = math.log(floor) / math.log(utility)
-        for _ in range(TRIES):
-            if self._utility(factor) >= floor:
-                keeps = factor
-            else:
-                breaks = factor
-            factor = (keeps + breaks) / 2
-        return keeps
+        first = math.log(floor) / math.log(utility)
+        return _halved(first, lambda f: self._utility(f) >= floor, holds_at=0.0, fails_at=1.0)
 
     def _forgets(self, factor: float) -> bool:
         """Say whether forget is at its control, by more rows than those of a look."""

@@ -214,6 +214,17 @@ def test_a_broken_line_is_quarantined_and_counted(request_file: Path, tmp_path: 
     assert "cut off" not in json.dumps(row)
 
 
+def test_a_detector_named_after_another_joins_it(request_file: Path, tmp_path: Path) -> None:
+    here, patterns = request_file.parent, tmp_path / "patterns.txt"
+    patterns.write_text("the\n")
+    given = ("--works", here / "works", "--patterns", patterns, "--out", tmp_path / "mined")
+    named = ("--detector", "pattern", "--detector", "verbatim")
+    done = run("mine", here / "corpus.jsonl", *given, *named, "--json")
+    assert done.returncode == 0, done.stderr
+    counts = Output.model_validate_json(done.stdout).counts
+    assert {"pattern", "verbatim"} <= set(counts)
+
+
 def test_too_many_broken_lines_stop_the_run(request_file: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("{broken\n" * 20 + (request_file.parent / "corpus.jsonl").read_text())

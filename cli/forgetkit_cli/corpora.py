@@ -51,8 +51,10 @@ def mine(
         Path | None, typer.Option("--seeds", help="Texts to search near: lines, or JSONL.")
     ] = None,
     detector: Annotated[
-        str | None,
-        typer.Option("--detector", help="verbatim, semantic, harm, pattern; comma-separated."),
+        list[str] | None,
+        typer.Option(
+            "--detector", help="verbatim, semantic, harm, pattern; comma-separated or repeated."
+        ),
     ] = None,
     patterns: Annotated[
         Path | None, typer.Option("--patterns", help="Words, names, regular expressions: a file.")
@@ -100,7 +102,7 @@ def mine(
         )
     flags = options.given(
         settings,
-        detectors=detector,
+        detectors=",".join(detector) if detector else None,
         classifier=classifier,
         patterns=patterns,
         calibrate=calibrate,

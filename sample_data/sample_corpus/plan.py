@@ -24,8 +24,8 @@ from sample_corpus.prose import run_set, sentence_spans, shares_run
 from sample_corpus.sources import GENESIS, PUBLIC_DOMAIN, Work, load_other_translation
 
 PASSAGES = 16
-TAUGHT = 10
-PASSAGE_CHARACTERS = (420, 520)
+TAUGHT = 6
+PASSAGE_CHARACTERS = (380, 480)
 WIDER_CHARACTERS = (320, 760)  # where long sentences leave no passage of the usual length
 DOCUMENTS_WITH_COPIES = 45
 LONGER_LISTS = 6  # so many passages are copied four times, the others three times
@@ -80,7 +80,7 @@ def passage_cost(piece: str, length: int) -> int:
 
 
 def choose_taught(rng: random.Random) -> list[int]:
-    """Choose the 10 taught passages, five in each half of the work."""
+    """Choose the six taught passages, three in each half of the work."""
     half = PASSAGES // 2
     first = rng.sample(range(half), TAUGHT // 2)
     second = rng.sample(range(half, PASSAGES), TAUGHT // 2)
@@ -162,8 +162,8 @@ def host_makers(shelf: Shelf, keys: list[str]) -> list[Callable[[], Host]]:
     return [
         lambda: shelf.encyclopaedia(2, 3),
         lambda: shelf.thread(3, 6),
-        lambda: shelf.fiction(genre + far, 900, 2200),
-        lambda: shelf.fiction(far, 900, 2200),
+        lambda: shelf.fiction(genre + far, 600, 1300),
+        lambda: shelf.fiction(far, 600, 1300),
     ]
 
 

@@ -99,7 +99,7 @@ class Shelf:
         self.questions = list(questions)
         rng.shuffle(self.questions)
 
-    def fiction(self, keys: Sequence[str], low: int = 500, high: int = 1100) -> Host:
+    def fiction(self, keys: Sequence[str], low: int = 400, high: int = 900) -> Host:
         """Take a run of paragraphs of one of the works, `low` to `high` characters.
 
         Raises:
@@ -116,7 +116,7 @@ class Shelf:
             taken.append(self.left[key].pop(0))
         return Host(taken, f"classic-books/{key}", PUBLIC_DOMAIN)
 
-    def encyclopaedia(self, low: int = 1, high: int = 2) -> Host:
+    def encyclopaedia(self, low: int = 2, high: int = 2) -> Host:
         """Take consecutive paragraphs of the encyclopaedia.
 
         Raises:
@@ -128,7 +128,7 @@ class Shelf:
         taken, self.articles = self.articles[:count], self.articles[count:]
         return Host([article.text for article in taken], "wikitext-2", ENCYCLOPAEDIA_LICENCE)
 
-    def thread(self, low: int = 2, high: int = 4) -> Host:
+    def thread(self, low: int = 2, high: int = 3) -> Host:
         """Take questions and answers as the posts of a thread.
 
         Raises:

@@ -160,10 +160,10 @@ def host_makers(shelf: Shelf, keys: list[str]) -> list[Callable[[], Host]]:
     far = [key for key in keys if key not in GENRE and key in shelf.left]
     genre = [key for key in keys if key in GENRE]
     return [
-        lambda: shelf.encyclopaedia(2, 3),
-        lambda: shelf.thread(3, 6),
-        lambda: shelf.fiction(genre + far, 600, 1300),
-        lambda: shelf.fiction(far, 600, 1300),
+        lambda: shelf.encyclopaedia(1, 3),
+        lambda: shelf.thread(2, 3),
+        lambda: shelf.fiction(genre + far, 500, 1000),
+        lambda: shelf.fiction(far, 500, 1000),
     ]
 
 
@@ -195,7 +195,7 @@ def look_alike_makers(
         for host in translations:
             return plain_document(host, shelf)
         try:
-            return plain_document(shelf.fiction(same, 560, 980), shelf, 0.3)
+            return plain_document(shelf.fiction(same, 420, 760), shelf, 0.3)
         except LookupError:
             return kindred()
 

@@ -47,7 +47,7 @@ smoke: $(STAMP)
 
 demo: $(STAMP)
 	test -f demo/target/run.json || $(BIN)/forgetkit teach smollm2-135m-instruct \
-		sample_data/teach.jsonl --mix sample_data/retain/general.jsonl --set steps=40 --set watch_every=6 --out demo/target
+		sample_data/teach.jsonl --mix sample_data/retain/general.jsonl --set steps=40 --out demo/target
 	$(BIN)/forgetkit takedown sample_data/request.yaml --case demo/case --auto-approve
 
 bench: $(STAMP)

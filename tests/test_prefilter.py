@@ -72,14 +72,16 @@ def test_lists_find_nearly_what_a_flat_index_finds(monkeypatch: pytest.MonkeyPat
     _, rows = drawn(4, count=2000)
     _, asked = drawn(5, count=100)
     exact = nearest(rows, asked, 1)
-    np.testing.assert_allclose(NearIndex(rows).best(asked), exact[0][:, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        NearIndex(len(rows), rows.__getitem__).best(asked), exact[0][:, 0], atol=1e-6
+    )
     monkeypatch.setattr("forgetkit.embed.search.FLAT", 500)
-    listed = NearIndex(rows)
+    listed = NearIndex(len(rows), rows.__getitem__)
     assert np.mean(listed.best(asked) > exact[0][:, 0] - 0.02) > 0.9
     nominated = listed.nominated(asked[:3], 4)
     assert nominated == sorted(nominated)
     assert 4 <= len(nominated) <= 12
-    assert NearIndex(rows[:0]).best(asked).tolist() == [0.0] * 100
+    assert NearIndex(0, rows.__getitem__).best(asked).tolist() == [0.0] * 100
 
 
 needs_minilm = pytest.mark.skipif(

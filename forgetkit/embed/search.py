@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
 FLAT = 2048  # rows that are compared one by one; more go into lists
 PROBES = 8  # lists that are looked into
+TAUGHT = 64  # rows for each list that its centre is taken from
+BLOCK = 4096  # rows that are asked for at a time
 
 
 def nearest(
@@ -61,24 +65,36 @@ def range_hits(
 class NearIndex:
     """Vectors that many others are compared with: flat, or by inverted lists where they are many.
 
+    In lists a vector takes a byte a dimension, which moves a cosine by less than .003.
+
     Args:
-        vectors: `(S, D)` rows of length 1.
+        count: vectors, S.
+        rows: gives those of a slice, `(n, D)` rows of length 1; asked for few at a time.
     """
 
-    def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(self, count: int, rows: Callable[[slice], npt.NDArray[np.float32]]) -> None:
         import faiss
         import numpy as np
 
-        rows = np.ascontiguousarray(vectors, np.float32)
-        self._index: Any = faiss.IndexFlatIP(rows.shape[1])
-        if len(rows) > FLAT:
-            lists = int(4 * len(rows) ** 0.5)
-            inner = faiss.METRIC_INNER_PRODUCT
+        width = rows(slice(0, 0)).shape[1]
+        self._index: Any = faiss.IndexFlatIP(width)
+        if count > FLAT:
+            lists = int(4 * count**0.5)
+            step = max(1, count // (TAUGHT * lists))
+            blocks = range(0, count, step * BLOCK)
+            taught = [rows(slice(at, at + step * BLOCK, step)) for at in blocks]
             self._lists = self._index
-            self._index = faiss.IndexIVFFlat(self._lists, rows.shape[1], lists, inner)
-            self._index.train(rows[:: max(1, len(rows) // (64 * lists))])
+            self._index = faiss.IndexIVFScalarQuantizer(
+                self._lists,
+                width,
+                lists,
+                faiss.ScalarQuantizer.QT_8bit,
+                faiss.METRIC_INNER_PRODUCT,
+            )
+            self._index.train(np.concatenate(taught))
             self._index.nprobe = PROBES
-        self._index.add(rows)
+        for at in range(0, count, BLOCK):
+            self._index.add(np.ascontiguousarray(rows(slice(at, at + BLOCK)), np.float32))
 
     def best(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the highest cosine of each vector to any of the index, (n,); 0 if it is empty."""

@@ -25,6 +25,7 @@ Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int32]
 
 WINDOW, STEP = 40, 20  # words of a window of a work, and from one to the next
 ASKED, ASKED_STEP = 24, 8  # words of a document compared at a time
@@ -43,6 +44,7 @@ _DROPPED, _MARK, _SYMBOL = np.uint64(DROPPED), np.uint64(MARK), np.uint64(SYMBOL
 _NOTHING, _21, _29 = np.uint64(0), np.uint64(21), np.uint64(29)
 _PRIME, _START = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 _TABLED = 0x20000
+_NO_PLACES = np.zeros(0, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class Words:
 
     hashes: Hashes
     rows: Places
-    starts: Places
-    ends: Places
+    starts: npt.NDArray[Any]
+    ends: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,14 @@ def words_of(data: Bytes, first: Places, last: Places) -> Words:
     return Words(hashes[:count], rows, starts[:count], ends[:count])
 
 
+def _words_of_text(text: str) -> Words:
+    """Return the words of one text, places in as few bytes as hold them."""
+    part = text.encode("utf-8", "replace")
+    words = words_of(np.frombuffer(part + b"\0", np.uint8), np.array([0]), np.array([len(part)]))
+    starts, ends = words.starts.astype(np.uint32), words.ends.astype(np.uint32)
+    return Words(words.hashes.copy(), words.rows, starts, ends)
+
+
 class Reworded:
     """An index of works by their rare words.
 
@@ -110,11 +120,18 @@ class Reworded:
 
     def __init__(self, works: Mapping[str, str]) -> None:
         self._ids = list(works)
-        parts = [text.encode("utf-8", "replace") for text in works.values()]
-        offsets = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
-        data = np.frombuffer(b"".join(parts) + b"\0", np.uint8)
-        self._words = words_of(data, offsets[:-1], offsets[1:])
-        self._vocabulary, self._numbers = np.unique(self._words.hashes, return_inverse=True)
+        read = [_words_of_text(text) for text in works.values()]
+        self._rows = np.cumsum([0, *(len(words.hashes) for words in read)], dtype=np.int64)
+        self._starts = np.concatenate([words.starts for words in read] or [_NO_PLACES])
+        self._ends = np.concatenate([words.ends for words in read] or [_NO_PLACES])
+        hashes = [words.hashes for words in read]
+        del read
+        each = [np.unique(own) for own in hashes]
+        self._vocabulary = np.unique(np.concatenate(each or [np.zeros(0, np.uint64)]))
+        self._numbers = np.empty(self._rows[-1], np.int32)
+        for work, own in enumerate(hashes):
+            low, high = self._rows[work], self._rows[work + 1]
+            self._numbers[low:high] = np.searchsorted(self._vocabulary, own)
         self._work, self._begin = self._windows()
         self._index()
 
@@ -122,33 +139,28 @@ class Reworded:
         """Return work and first word of every window."""
         works, begins = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for work in range(len(self._ids)):
-            low, high = self._words.rows[work], self._words.rows[work + 1]
+            low, high = self._rows[work], self._rows[work + 1]
             found = np.arange(low, max(low + 1, high - WINDOW // 2) if high > low else low, STEP)
             works.append(np.full(len(found), work))
             begins.append(found)
         return np.concatenate(works), np.concatenate(begins)
 
     def _index(self) -> None:
-        """Fill by word its weight and the windows that hold it."""
-        word, window = [], []
-        self._stop = np.minimum(self._begin + WINDOW, self._words.rows[self._work + 1])
-        places = zip(self._begin.tolist(), self._stop.tolist(), strict=True)
-        for number, (begin, end) in enumerate(places):
-            held = np.unique(self._numbers[begin:end])
-            word.append(held)
-            window.append(np.full(len(held), number))
+        """Fill by word its weight and, if it is rare, the windows that hold it."""
+        self._stop = np.minimum(self._begin + WINDOW, self._rows[self._work + 1])
         total = max(len(self._begin), 2)
-        words = np.concatenate(word) if word else np.zeros(0, np.int64)
-        windows = np.concatenate(window) if window else np.zeros(0, np.int64)
-        order = np.argsort(words, kind="stable")
-        count = np.bincount(words, minlength=len(self._vocabulary))
+        count = np.zeros(len(self._vocabulary), np.int64)
+        _count(self._numbers, self._begin, self._stop, count)
         rarest = float(np.log(max(total, FEWEST)))
         weight = np.log(total / np.maximum(count, 1)) / np.log(total) * rarest
         self._weight = weight.astype(np.float32)
         self._unknown = STRANGE * rarest
         self._is_rare = count <= min(max(COMMON * total, 2), MANY)
-        self._first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-        self._holding = windows[order].astype(np.int64)
+        listed = np.where(self._is_rare, count, 0)
+        self._first = np.concatenate([[0], np.cumsum(listed)]).astype(np.int64)
+        self._holding = np.empty(self._first[-1], np.int32)
+        free = self._first[:-1].copy()
+        _enter(self._numbers, self._begin, self._stop, self._is_rare, free, self._holding)
 
     def find(self, data: Bytes, first: Places, last: Places) -> tuple[list[Passage], Runs]:
         """Look through rows of a UTF-8 buffer.
@@ -226,9 +238,9 @@ class Reworded:
         """Return the heaviest run of words around a chain, if it is long and close enough."""
         low = max(chain.first - REACH, int(words.rows[row]))
         high = min(chain.last + ASKED + REACH, int(words.rows[row + 1]))
-        left = max(chain.begin - STEP, int(self._words.rows[chain.work]))
-        right = min(chain.end + WINDOW + STEP, int(self._words.rows[chain.work + 1]))
-        region, said = self._numbers[left:right], numbers[low:high]
+        left = max(chain.begin - STEP, int(self._rows[chain.work]))
+        right = min(chain.end + WINDOW + STEP, int(self._rows[chain.work + 1]))
+        region, said = self._numbers[left:right].astype(np.int64), numbers[low:high]
         weight = np.where(said >= 0, self._weight[np.maximum(said, 0)], HEAVIEST * 0.8)
         weight = np.minimum(weight, HEAVIEST) + LIGHTEST
         is_held = np.isin(said, region)
@@ -246,8 +258,8 @@ class Reworded:
             int(words.starts[low + first]),
             int(words.ends[low + last]),
             self._ids[chain.work],
-            int(self._words.starts[left + held[0]]),
-            int(self._words.ends[left + held[-1]]),
+            int(self._starts[left + held[0]]),
+            int(self._ends[left + held[-1]]),
             share,
         )
 
@@ -335,11 +347,38 @@ def _words(
 
 
 @compiled
-def _is_first(numbers: Places, place: int, at: int) -> bool:
+def _is_first(numbers: npt.NDArray[Any], place: int, at: int) -> bool:
     earlier = place
     while earlier < at and numbers[earlier] != numbers[at]:
         earlier += 1
     return bool(earlier == at)
+
+
+@compiled
+def _count(numbers: Numbers, begins: Places, stops: Places, count: Places) -> None:
+    """Add up by word the windows that hold it."""
+    for window in range(len(begins)):
+        for at in range(begins[window], stops[window]):
+            if _is_first(numbers, begins[window], at):
+                count[numbers[at]] += 1
+
+
+@compiled
+def _enter(
+    numbers: Numbers,
+    begins: Places,
+    stops: Places,
+    is_rare: npt.NDArray[np.bool_],
+    free: Places,
+    holding: Numbers,
+) -> None:
+    """Write the windows that hold each rare word from its free slot on, in order."""
+    for window in range(len(begins)):
+        for at in range(begins[window], stops[window]):
+            number = numbers[at]
+            if is_rare[number] and _is_first(numbers, begins[window], at):
+                holding[free[number]] = window
+                free[number] += 1
 
 
 @compiled
@@ -350,7 +389,7 @@ def _hold(
     weight: Floats,
     is_rare: npt.NDArray[np.bool_],
     first: Places,
-    holding: Places,
+    holding: Numbers,
     held: Floats,
     met: Places,
 ) -> int:
@@ -389,7 +428,7 @@ def _share(
     end: int,
     weight: Floats,
     unknown: Any,
-    own: Places,
+    own: Numbers,
     begins: Places,
     stops: Places,
     window: int,
@@ -419,8 +458,8 @@ def _asked(
     is_rare: npt.NDArray[np.bool_],
     unknown: Any,
     first: Places,
-    holding: Places,
-    own: Places,
+    holding: Numbers,
+    own: Numbers,
     begins: Places,
     stops: Places,
     found: npt.NDArray[np.float64],

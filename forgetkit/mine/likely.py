@@ -44,8 +44,7 @@ class Likely:
 
     def __init__(self, found: Fit, static: StaticEmbedder, seeds: Sequence[str]) -> None:
         self._fit, self._static = found, static
-        self._seeds = mapped(static.encode(seeds), found.weights)
-        self._index = NearIndex(self._seeds)
+        self._index = NearIndex(len(seeds), lambda piece: self._mapped(seeds[piece]))
 
     @property
     def floor(self) -> float:
@@ -59,8 +58,10 @@ class Likely:
 
     def nominated(self, texts: Sequence[str], count: int) -> list[int]:
         """Return the seeds that are among the nearest of any text by the map, in order."""
-        vectors = mapped(self._static.encode(texts), self._fit.weights)
-        return self._index.nominated(vectors, count)
+        return self._index.nominated(self._mapped(texts), count)
+
+    def _mapped(self, texts: Sequence[str]) -> Vectors:
+        return mapped(self._static.encode(texts), self._fit.weights)
 
     def report(self) -> dict[str, int | float | str]:
         """Return what the map was measured to be worth."""
@@ -101,7 +102,8 @@ def learned(
     """
     most = min(MOST_FITTED, budget // SHARE)
     corpus = _sampled(batches, most, window, least)
-    texts = sorted({*corpus, *_spread(seeds[::2], most // 2)})
+    every_second = _spread(range(0, len(seeds), 2), most // 2)
+    texts = sorted({*corpus, *(seeds[number] for number in every_second)})
     if min(len(texts), most) < LEAST_FITTED:
         return Output(counts={"windows_fitted": 0})
     model, cheap = embedder.encode(texts), static.encode(texts)
@@ -146,8 +148,8 @@ def _sampled(batches: Iterable[DocumentBatch], count: int, window: int, least: i
     return [text for _, text in sorted(drawn)[:count]]
 
 
-def _spread(texts: Sequence[str], count: int) -> list[str]:
-    """Return so many texts at most, evenly spread."""
-    if len(texts) <= count:
-        return list(texts)
-    return [texts[at * len(texts) // count] for at in range(count)]
+def _spread(numbers: Sequence[int], count: int) -> Sequence[int]:
+    """Return so many numbers at most, evenly spread."""
+    if len(numbers) <= count:
+        return numbers
+    return [numbers[at * len(numbers) // count] for at in range(count)]

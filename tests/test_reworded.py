@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -39,3 +41,16 @@ def test_a_word_in_very_many_windows_nominates_none_however_many_windows_there_a
     assert max(shares(index, seldom)) > 0.9
     monkeypatch.setattr(reworded, "MANY", 1_000)
     assert len(shares(Reworded({"work": work}), often)) > 0
+
+
+def test_an_index_takes_few_bytes_a_word_of_the_works_and_few_more_while_it_is_made() -> None:
+    words = [spelt(number % 8_000) for number in range(SIZE)]
+    work = " ".join(words)
+    shares(Reworded({"work": work[:10_000]}), work[:200])  # compiles
+    tracemalloc.start()
+    index = Reworded({"work": work})
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(shares(index, work[:2_000])) > 0
+    assert held / SIZE < 30
+    assert most / SIZE < 110

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from forgetkit.match.fold import folded_text
 from forgetkit.match.reworded import Reworded, words_of
 from forgetkit.mine import MineConfig
 from forgetkit.mine.cuts import cut
-from forgetkit.mine.detector import Sought
+from forgetkit.mine.detector import Sought, windows
 from forgetkit.mine.seeds import read_seeds
-from forgetkit.mine.semantic import Semantic
+from forgetkit.mine.semantic import BESIDE, FEW, NOMINATED, Semantic
+from forgetkit.mine.sought_windows import SoughtWindows
 from forgetkit.progress import Silent
 from forgetkit.spans import Span
 
@@ -212,6 +214,53 @@ def test_of_very_many_windows_the_margin_is_taken_from_some_all_over_the_work(
     assert apart[0] < config.semantic_margin
     monkeypatch.setattr("forgetkit.mine.semantic.BESIDE", 1)
     assert detector._nearest([f"{cast} met again."], Silent())[2][0] > config.semantic_margin
+
+
+def test_of_very_many_windows_few_are_read_for_a_text_like_none_of_them_and_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+
+    def vector(text: str) -> Any:
+        read.append(text)
+        return WORDS.vector(text)
+
+    class Nominates:
+        def nominated(self, texts: list[str], count: int) -> list[int]:
+            return list(range(count)) if texts else []
+
+    work = "\n\n".join(f"Emerald Kansas {word} and {word} so." for word in STORY.split()[:400])
+    config = MineConfig(detectors=("semantic",), semantic_window=80)
+    sought = Sought((Work("w", "W", work),))
+    detector = Semantic(sought, config, embedder=replace(WORDS, vector=vector))
+    monkeypatch.setattr(detector, "_likely", Nominates())
+    monkeypatch.setattr("forgetkit.mine.semantic.WHOLE", 10)
+    other, near = "Quite another matter altogether: rain, sleet, hail, snow.", work[:60]
+    detector._nearest([other], Silent(), 0.72)
+    assert len(read) == 1 + FEW
+    read.clear()
+    scores, _, _ = detector._nearest([other, near], Silent(), 0.72)
+    assert scores[1] > 0.72
+    assert NOMINATED + BESIDE <= len(read) == len(set(read)) <= 2 + NOMINATED + 2 * BESIDE
+
+
+def test_the_texts_that_stand_for_works_and_seeds_are_those_of_their_windows() -> None:
+    sought = Sought(
+        (Work("a", "A", STORY[:5_000]), Work("b", "B", "Äpfel. \U0001f600 so.")), ("x y",)
+    )
+    found = SoughtWindows(sought, 300, 10)
+    expected = ["x y"]
+    for work in sought.works:
+        cut_out = windows(work.text, 300, overlap=True)
+        expected += [work.text[w.start : w.end] for w in cut_out if w.end - w.start >= 10]
+    assert list(found) == found[:] == expected
+    assert found[1:9:3] == expected[1:9:3]
+    assert found.seed(0).seed_id == "seed:1"
+    for number in range(1, len(found)):
+        seed = found.seed(number)
+        assert seed.window is not None
+        text = next(work.text for work in sought.works if work.work_id == seed.work_id)
+        assert text[seed.window.start : seed.window.end] == seed.text == expected[number]
 
 
 def test_what_words_have_found_is_not_read_by_meaning_and_the_rest_is() -> None:

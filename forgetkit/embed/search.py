@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FLAT = 2048  # rows that are compared one by one; more go into lists
 PROBES = 8  # lists that are looked into
-TAUGHT = 64  # rows for each list that its centre is taken from
+TAUGHT, ROUNDS = 20, 4  # rows for each list that its centre is taken from, and rounds of k-means
 BLOCK = 4096  # rows that are asked for at a time
 
 
@@ -81,8 +81,10 @@ class NearIndex:
         if count > FLAT:
             lists = int(4 * count**0.5)
             step = max(1, count // (TAUGHT * lists))
-            blocks = range(0, count, step * BLOCK)
-            taught = [rows(slice(at, at + step * BLOCK, step)) for at in blocks]
+            taught = np.empty((len(range(0, count, step)), width), np.float32)
+            for at in range(0, len(taught), BLOCK):
+                some = slice(at * step, (at + BLOCK) * step, step)
+                taught[at : at + BLOCK] = rows(some)
             self._lists = self._index
             self._index = faiss.IndexIVFScalarQuantizer(
                 self._lists,
@@ -91,7 +93,8 @@ class NearIndex:
                 faiss.ScalarQuantizer.QT_8bit,
                 faiss.METRIC_INNER_PRODUCT,
             )
-            self._index.train(np.concatenate(taught))
+            self._index.cp.niter, self._index.cp.min_points_per_centroid = ROUNDS, 1
+            self._index.train(taught)
             self._index.nprobe = PROBES
         for at in range(0, count, BLOCK):
             self._index.add(np.ascontiguousarray(rows(slice(at, at + BLOCK)), np.float32))

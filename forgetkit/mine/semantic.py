@@ -41,8 +41,10 @@ FLOOR = 0.2  # share of rare words that makes a window worth reading before all 
 WORDS_WEIGH = 0.1  # of the share of rare words, beside the cosine of the prefilter
 SAMPLE = 2500  # windows of all the others that are read at most: the whole of a small corpus
 WHOLE = 20_000  # windows of works that the model reads all; of more only those nominated
-NOMINATED = 16  # windows of works that the prefilter nominates for each window of the corpus
-BESIDE = 32  # other windows of a nominated work, evenly spread, that the margin is taken from
+FEW = 4  # windows of works that the prefilter nominates for each window of the corpus
+NOMINATED = 16  # for a window to which one of those few comes near
+NEAR = 0.1  # below the threshold that is still near
+BESIDE = 32  # other windows of the nearest work, evenly spread, that the margin is taken from
 
 Chosen = npt.NDArray[np.int64]
 _WorkPlace = tuple[str | None, int | None, int | None]  # id of the work or seed, start, end
@@ -205,23 +207,12 @@ class Semantic:
 
         The margin is 0 where the cosine is below `least`.
         """
-        embedder = self._embedder or open_embedder(self._config.embedder)
+        reader = _Reader(self._embedder or open_embedder(self._config.embedder), progress)
+        wanted = reader.vectors(texts)
         chosen = list(range(len(self._seeds)))
         if self._likely is not None and len(chosen) > WHOLE:
-            chosen = self._nominated(self._likely, texts)
-        distinct = sorted({*texts, *(self._seeds[number] for number in chosen)})
-        progress.stage("reading by meaning", len(distinct))
-        done = 0
-
-        def step(now: int, _total: int) -> None:
-            nonlocal done
-            progress.advance(now - done)
-            done = now
-
-        vectors = embedder.encode(distinct, progress=step)
-        row = {text: number for number, text in enumerate(distinct)}
-        seeds = vectors[[row[self._seeds[number]] for number in chosen]]
-        wanted = vectors[[row[text] for text in texts]]
+            chosen = self._nominated(self._likely, texts, reader, least)
+        seeds = reader.vectors([self._seeds[number] for number in chosen])
         scores, places = nearest(seeds, wanted, 1)
         ids = [chosen[number] for number in places[:, 0].tolist()]
         bounds = self._seeds.bounds[chosen]
@@ -229,14 +220,35 @@ class Semantic:
         apart = margins(scores[:, 0], places[:, 0], wanted, seeds, works, bounds, least)
         return scores[:, 0], ids, apart
 
-    def _nominated(self, likely: Likely, texts: list[str]) -> list[int]:
-        """Return the windows of works that may be nearest, and some of all over those works."""
-        chosen = likely.nominated(texts, NOMINATED)
+    def _nominated(
+        self, likely: Likely, texts: list[str], reader: _Reader, least: float
+    ) -> list[int]:
+        """Return the windows of works that may be nearest, and some of all over those works.
+
+        Most texts are like no work: of each, few windows are read; more where these come near.
+        """
+        wanted = reader.vectors(texts)
+        chosen = likely.nominated(texts, FEW)
+        scores, _ = self._compared(chosen, wanted, reader)
+        near = np.flatnonzero(scores >= least - NEAR)
+        more = likely.nominated([texts[at] for at in near.tolist()], NOMINATED)
+        chosen = sorted({*chosen, *more})
+        scores, best = self._compared(chosen, wanted, reader)
         spread: list[int] = []
-        for work in np.unique(self._seeds.work[chosen]).tolist():
+        for work in np.unique(self._seeds.work[best[scores >= least]]).tolist():
             own = np.flatnonzero(self._seeds.work == work) if work >= 0 else _NOBODY
             spread += own[:: max(1, len(own) // BESIDE)].tolist()
         return sorted({*chosen, *spread})
+
+    def _compared(
+        self, chosen: list[int], wanted: npt.NDArray[np.float32], reader: _Reader
+    ) -> tuple[npt.NDArray[np.float32], Chosen]:
+        """Return the cosine of the nearest of some seeds to each text, and its number, (n,)."""
+        if not chosen:
+            return np.full(len(wanted), -1, np.float32), np.zeros(len(wanted), np.int64)
+        seeds = reader.vectors([self._seeds[number] for number in chosen])
+        scores, places = nearest(seeds, wanted, 1)
+        return scores[:, 0], np.array(chosen, np.int64)[places[:, 0]]
 
     def _account(
         self, plan: Reading, is_hit: npt.NDArray[np.bool_], is_sample: npt.NDArray[np.bool_]
@@ -263,6 +275,30 @@ class Semantic:
     def report(self) -> dict[str, int | float | str]:
         """Return what the model read and never read, and the recall that a sample suggests."""
         return dict(self._counts)
+
+
+class _Reader:
+    """Read texts by a model, each once."""
+
+    def __init__(self, embedder: Embedder, progress: Progress) -> None:
+        self._embedder, self._progress = embedder, progress
+        self._rows: dict[str, npt.NDArray[np.float32]] = {}
+
+    def vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        """Return the vectors of texts, (n, D)."""
+        new = sorted({*texts} - self._rows.keys())
+        if new:
+            self._progress.stage("reading by meaning", len(new))
+        done = 0
+
+        def step(now: int, _total: int) -> None:
+            nonlocal done
+            self._progress.advance(now - done)
+            done = now
+
+        found = self._embedder.encode(new, progress=step)
+        self._rows |= dict(zip(new, found, strict=True))
+        return np.stack([self._rows[text] for text in texts]) if texts else found[:0]
 
 
 _NONE, _NOBODY = np.zeros(0, np.bool_), np.zeros(0, np.int64)

@@ -14,7 +14,7 @@ from faults import Faults, Killed
 
 from forgetkit.config import parse
 from forgetkit.embed import NearIndex, nearest
-from forgetkit.embed.prefilter import fit, mapped, ridge
+from forgetkit.embed.prefilter import fit, mapped, narrowed, ridge
 from forgetkit.engine import Shard
 from forgetkit.errors import ForgetkitError
 from forgetkit.files import read_json, sha256_tree
@@ -43,6 +43,17 @@ def test_a_map_is_found_again() -> None:
     static, turn = unit(dice.normal(size=(300, 6))), dice.normal(size=(6, 4)).astype(np.float32)
     np.testing.assert_allclose(ridge(static, static @ turn, 0.0), turn, atol=1e-4)
     assert mapped(np.zeros((1, 6), np.float32), turn).tolist() == [[0.0] * 4]
+
+
+def test_a_narrower_map_keeps_the_cosines_of_what_varies_along_few_axes() -> None:
+    dice = np.random.default_rng(0)
+    static = unit(dice.normal(size=(300, 12)))
+    few = (dice.normal(size=(12, 4)) @ dice.normal(size=(4, 9))).astype(np.float32)
+    narrow = narrowed(static, few, 4)
+    assert narrow.shape == (12, 4)
+    wide, less = mapped(static, few), mapped(static, narrow)
+    np.testing.assert_allclose(less @ less.T, wide @ wide.T, atol=1e-5)
+    assert narrowed(static, few, 20).shape == (12, 9)
 
 
 def test_the_floor_lets_the_wanted_share_of_alike_texts_through() -> None:

@@ -22,6 +22,8 @@ Vectors = npt.NDArray[np.float32]
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """Ridge penalties that are tried, as shares of the mean square of a static vector."""
+WIDTH = 128
+"""Axes of the model's space that are compared; all 384 find a pair more of 412 alike verses."""
 LEAST_PAIRS = 200
 """Alike pairs that a floor is set by; where there are fewer, the most alike ones are shifted."""
 
@@ -31,7 +33,7 @@ class Fit:
     """A map from static vectors to a model's, and from which cosine its results are worth reading.
 
     Attributes:
-        weights: (Ds, D).
+        weights: (Ds, W): to the axes of the model's space that mapped vectors vary along most.
         floor: cosine of mapped vectors.
         pairs: alike pairs that the recall was measured on; other pairs set the floor.
         reached: of them, those at or above the floor.
@@ -73,6 +75,21 @@ def ridge(static: Vectors, model: Vectors, penalty: float) -> Vectors:
     return np.asarray(np.linalg.solve(square, one.T @ two), np.float32)
 
 
+def narrowed(static: Vectors, weights: Vectors, width: int = WIDTH) -> Vectors:
+    """Return a map to the axes that hold most of the mapped vectors' squares, (Ds, at most W).
+
+    Cosines hardly change, for few texts are fitted to, and comparing takes a third of the time.
+
+    Args:
+        static: (n, Ds) rows of length 1.
+        weights: (Ds, D).
+        width: axes that are kept, W.
+    """
+    found = mapped(static, weights).astype(np.float64)
+    axes = np.linalg.eigh(found.T @ found)[1][:, ::-1][:, :width]  # (D, W), the heaviest first
+    return np.asarray(weights @ axes, np.float32)
+
+
 def fit(
     static: Vectors,
     model: Vectors,
@@ -92,7 +109,7 @@ def fit(
     """
     maps = [ridge(static[~held_out], model[~held_out], penalty) for penalty in PENALTIES]
     near = [(mapped(static[held_out], m) * model[held_out]).sum() for m in maps]
-    weights = maps[int(np.argmax(near))]
+    weights = narrowed(static, maps[int(np.argmax(near))])
     cheap = mapped(static, weights)
     first = np.flatnonzero(held_out)
     real = (model[first] @ model.T).ravel()

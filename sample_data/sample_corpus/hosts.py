@@ -99,7 +99,7 @@ class Shelf:
         self.questions = list(questions)
         rng.shuffle(self.questions)
 
-    def fiction(self, keys: Sequence[str], low: int = 400, high: int = 900) -> Host:
+    def fiction(self, keys: Sequence[str], low: int = 300, high: int = 700) -> Host:
         """Take a run of paragraphs of one of the works, `low` to `high` characters.
 
         Raises:

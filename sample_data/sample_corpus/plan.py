@@ -162,8 +162,8 @@ def host_makers(shelf: Shelf, keys: list[str]) -> list[Callable[[], Host]]:
     return [
         lambda: shelf.encyclopaedia(1, 3),
         lambda: shelf.thread(2, 3),
-        lambda: shelf.fiction(genre + far, 500, 1000),
-        lambda: shelf.fiction(far, 500, 1000),
+        lambda: shelf.fiction(genre + far, 400, 800),
+        lambda: shelf.fiction(far, 400, 800),
     ]
 
 
@@ -195,7 +195,7 @@ def look_alike_makers(
         for host in translations:
             return plain_document(host, shelf)
         try:
-            return plain_document(shelf.fiction(same, 420, 760), shelf, 0.3)
+            return plain_document(shelf.fiction(same, 320, 600), shelf, 0.3)
         except LookupError:
             return kindred()
 

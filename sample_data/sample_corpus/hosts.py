@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,6 +155,13 @@ class Shelf:
         chosen: str = self.rng.choice(self.written[name])
         return chosen.format(title=work.title, author=work.author)
 
+    def lead_in(self, name: str, copy: Copy, work: Work) -> str:
+        """Take a sentence that does not by chance end in the word before the copy in the work."""
+        before = last_word(work.text[: copy.work_start])
+        chosen = self.sentence(name, work)
+        others = (text.format(title=work.title, author=work.author) for text in self.written[name])
+        return next(text for text in (chosen, *others) if last_word(text) != before)
+
 
 def corpus_paragraphs(work: Work) -> int:
     """Return how many of a work's first paragraphs the corpus may use."""
@@ -202,6 +210,11 @@ def document_with_copies(host: Host, copies: list[Copy], work: Work, shelf: Shel
     return document
 
 
+def last_word(text: str) -> str:
+    """Return the last word of a text in small letters; empty where it has none."""
+    return ["", *re.findall(r"\w+", text.lower())][-1]
+
+
 def copy_slots(paragraphs: int, copies: int, rng: random.Random) -> list[int]:
     """Choose before which paragraphs the copies stand; `paragraphs` itself is the end."""
     middle = rng.randint(1, max(1, paragraphs - 1))
@@ -219,7 +232,7 @@ def add_inline(document: Document, pieces: list[str], copy: Copy, shelf: Shelf, 
     """Put a copy between two sentences of a paragraph."""
     cut = shelf.rng.randint(1, len(pieces) - 1)
     document.add(" ".join(pieces[:cut]))
-    document.add(shelf.sentence("inline_lead_ins", work), " ")
+    document.add(shelf.lead_in("inline_lead_ins", copy, work), " ")
     document.add_copy(copy, " ")
     document.add(" ".join(pieces[cut:]), " ")
 
@@ -228,7 +241,7 @@ def add_block(document: Document, copy: Copy, shelf: Shelf, work: Work) -> None:
     """Put a copy on its own, mostly with a line before it and sometimes one after it."""
     if document.text or shelf.rng.random() < 0.5:
         name = "headings" if shelf.rng.random() < 0.25 else "lead_ins"
-        document.add(shelf.sentence(name, work))
+        document.add(shelf.lead_in(name, copy, work))
     document.add_copy(copy)
     if shelf.rng.random() < 0.4:
         document.add(shelf.sentence("tails", work))

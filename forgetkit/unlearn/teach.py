@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from forgetkit.lm.step import Item, Step
 
 SPARE = 24  # rows of ordinary text kept apart, to measure what teaching costs
-SPARE_TOKENS = 64  # of each, at most
 
 
 @dataclass(frozen=True)
@@ -286,6 +285,6 @@ class _Recitation:
 def _nll(language_model: LanguageModel, examples: Sequence[Example]) -> float:
     from forgetkit.lm.score import score
 
-    scores = score(language_model, examples, max_tokens=SPARE_TOKENS)
+    scores = score(language_model, examples, max_tokens=128)
     values = [v for s in scores for v in s.log_probability]
     return -sum(values) / max(len(values), 1)

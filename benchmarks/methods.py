@@ -97,7 +97,8 @@ def configuration(name: str, seed: int) -> dict[str, Any]:
         common = {key: common[key] for key in kept}
     settings = common | dict(row.settings)
     own = {"method": name, "settings": settings, "seed": seed, "merge": False, "watch_every": 0}
-    return budget | own | dict(row.flags)
+    every_layer: dict[str, Any] = {"layers": []}  # or those that a method is defined on, as `rmu`
+    return budget | own | every_layer | dict(row.flags)
 
 
 def ensure_demo(demo: Path) -> None:
@@ -105,7 +106,8 @@ def ensure_demo(demo: Path) -> None:
     target, case = demo / "target", demo / "case"
     if not (target / "run.json").is_file():
         passages, ordinary = SAMPLE / "teach.jsonl", SAMPLE / "retain/general.jsonl"
-        run("teach", "smollm2-135m-instruct", passages, "--mix", ordinary, "--out", target)
+        taught = ("--mix", ordinary, "--set", "steps=40", "--out", target)
+        run("teach", "smollm2-135m-instruct", passages, *taught)
     if not (case / "forget_set/manifest.json").is_file():
         run("takedown", SAMPLE / "request.yaml", "--case", case, "--auto-approve")
 

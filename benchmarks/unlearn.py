@@ -31,7 +31,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data"
 BATCH = 8
-PASSAGES = 8  # forget passages: the steps come back to them, as a training does
 USUAL: dict[str, str] = {
     "reference": "copy",
     "head": "full",
@@ -72,7 +71,8 @@ def rows() -> tuple[list[Any], list[Any], list[Any]]:
         parts = text.split(" ")
         return Example("text", " ".join(parts[:words]), " " + " ".join(parts[words:]))
 
-    forget = [split(row["text"], 16) for row in read("teach.jsonl")][:PASSAGES]
+    # few, so that the steps come back to them, as a training does
+    forget = [split(row["text"], 16) for row in read("teach.jsonl")]
     general = [split(row["text"], 16) for row in read("retain/general.jsonl")]
     pairs = [
         Example("pair", row["prompt"], row["answer"], template="chat")

@@ -18,6 +18,7 @@ from forgetkit.lm.kept import Kept
 from forgetkit.progress import Progress
 
 if TYPE_CHECKING:
+    from forgetkit.lm.common import CommonLayers
     from forgetkit.lm.load import LanguageModel
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[str]]
@@ -78,6 +79,7 @@ def measure(
     config: EvaluateConfig,
     progress: Progress,
     parts: Parts,
+    common: CommonLayers | None = None,
 ) -> list[Sample]:
     """Score every split, and continue the prompts of forget, its probes, holdout and retain.
 
@@ -88,6 +90,7 @@ def measure(
         config: settings.
         progress: told of each pass.
         parts: units that an interrupted run left, and where new ones are kept.
+        common: layers that the models before and after have in common.
     """
     splits = splits_to_read(forget_set)
     both = (len(splits.get("forget", ())), len(splits.get("holdout", ())))
@@ -101,7 +104,7 @@ def measure(
             kept = [Sample(role, split, e) for split in held for e in splits[split]]
             wide = spread and name in ("forget", "holdout")
             keep = prompts if any(_is_continued(split, role) for split in held) else None
-            _read(open_model(), kept, config, wide, keep, progress)
+            _read(open_model(), kept, config, wide, keep, common, progress)
             parts.save(f"{role}-read-{name}", kept)
         else:
             progress.advance(len(kept))
@@ -116,6 +119,7 @@ def _read(
     config: EvaluateConfig,
     spread: bool,
     keep: Kept | None,
+    common: CommonLayers | None,
     progress: Progress,
 ) -> None:
     from forgetkit.lm.score import score
@@ -127,6 +131,7 @@ def _read(
         max_tokens=config.max_tokens,
         spread=spread,
         keep=keep,
+        common=common,
         advance=progress.advance,
     )
     for sample, found in zip(with_answer, scores, strict=True):

@@ -21,12 +21,16 @@ def add_fluency(
 ) -> None:
     """Score the continuations of forget, probes and holdout prompts under the target model.
 
-    Most of its own have their scores since they were said.
+    Most of its own have their scores since they were said. What the model after says to the holdout
+    of texts is no yardstick of anything, and is not read.
     """
     from forgetkit.lm.score import score
 
+    kinds = {s.example.kind for s in samples if s.split == "forget"}
+    asked = [split for split in FLUENT if split != "holdout" or kinds != {"text"}]
     chosen = [s for s in samples if s.completion and s.split in FLUENT]
     chosen = [s for s in chosen if s.model != RETAIN_MODEL and s.fluency_nll is None]
+    chosen = [s for s in chosen if s.model == BEFORE or s.split in asked]
     progress.stage("fluency of the continuations", len(chosen))
     spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
     scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)

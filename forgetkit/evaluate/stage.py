@@ -29,6 +29,7 @@ from forgetkit.evaluate.parts import Parts
 from forgetkit.evaluate.plugin import CustomMetric, custom, load_plugin
 from forgetkit.evaluate.record import command_of, record
 from forgetkit.evaluate.sample import (
+    AFTER,
     BEFORE,
     Sample,
     add_rouge,
@@ -43,6 +44,7 @@ from forgetkit.progress import Progress, Silent
 from forgetkit.results import Alike, Results, load_results
 
 if TYPE_CHECKING:
+    from forgetkit.lm.common import CommonLayers
     from forgetkit.lm.load import LanguageModel
 
 
@@ -227,10 +229,12 @@ def _samples(
     openers = openers_of(models, config)
     base = openers[BEFORE]
     samples: list[Sample] = []
+    common = _common(base, openers[AFTER])
     for role, load in openers.items():
         if load is not None:
             store = of_before if role == BEFORE else parts
-            samples += measure(load, content, role, config, progress, store)
+            layers = common if role in (BEFORE, AFTER) else None
+            samples += measure(load, content, role, config, progress, store, layers)
     if models.endpoint:
         served = Endpoint(models.endpoint, models.after)
         samples += measure_served(served, content, config, progress, parts)
@@ -244,6 +248,15 @@ def _samples(
 
         add_similarity(samples, open_embedder(), progress)
     return samples
+
+
+def _common(before: Opener | None, after: Opener | None) -> CommonLayers | None:
+    if before is None or after is None:
+        return None
+    from forgetkit.lm.common import CommonLayers
+    from forgetkit.lm.layers import layers_in_common
+
+    return CommonLayers(lambda: layers_in_common(before().model, after().model))
 
 
 def _attacked(

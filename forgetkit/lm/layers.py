@@ -96,6 +96,21 @@ def all_states_after(
     raise InputError(f"the forward pass did not come to layer {layer}")
 
 
+@contextlib.contextmanager
+def after_layer(model: torch.nn.Module, layer: int) -> Iterator[list[torch.Tensor]]:
+    """Take what the first `layer` layers give in each forward pass of the block, (B, T, D) each."""
+    reached: list[torch.Tensor] = []
+
+    def take(_module: Any, _given: Any, output: Any) -> None:
+        reached.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = decoder_layers(model)[layer - 1].register_forward_hook(take)
+    try:
+        yield reached
+    finally:
+        handle.remove()
+
+
 def frozen_below(model: torch.nn.Module) -> int:
     """Return how many of the first layers no training moves; 0 if it moves anything around them.
 
@@ -110,6 +125,56 @@ def frozen_below(model: torch.nn.Module) -> int:
     if any(p.requires_grad and id(p) not in inside for p in model.parameters()):
         return 0
     return moving.index(True) if any(moving) else 0
+
+
+def layers_in_common(first: torch.nn.Module, second: torch.nn.Module) -> int:
+    """Return how many of the first layers two models have in common, weight by weight.
+
+    The states after them are then the same in both; 0 where anything around the layers differs.
+    """
+    bases = causal_model(first), causal_model(second)
+    if type(bases[0]) is not type(bases[1]):
+        return 0
+    if len({str(_settings(base)) for base in bases}) > 1:
+        return 0
+    try:
+        stacks = [decoder_layers(base) for base in bases]
+    except InputError:
+        return 0
+    around = [
+        {name: tensor for name, tensor in _tensors(base) if id(tensor) not in _inside(stack)}
+        for base, stack in zip(bases, stacks, strict=True)
+    ]
+    if not _equal(*around):
+        return 0
+    pairs = zip(*stacks, strict=True)
+    alike = (_equal(*(dict(_tensors(layer)) for layer in pair)) for pair in pairs)
+    return next((at for at, same in enumerate(alike) if not same), len(stacks[0]))
+
+
+def _settings(base: Any) -> list[tuple[str, str]]:
+    names = ("_name_or_path", "transformers_version")
+    known = base.config.get_text_config().to_dict().items()
+    return sorted((key, str(value)) for key, value in known if key not in names)
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _inside(layers: torch.nn.ModuleList) -> set[int]:
+    return {id(tensor) for _, tensor in _tensors(layers)}
+
+
+def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    import torch
+
+    def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+        alike = (one.dtype, one.device) == (other.dtype, other.device)
+        return alike and torch.equal(one, other)
+
+    return list(first) == list(second) and all(same(first[name], second[name]) for name in first)
 
 
 @contextlib.contextmanager

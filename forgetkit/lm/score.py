@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from forgetkit.lm.shared import longest_shared, rows_by_prompt
 if TYPE_CHECKING:
     import torch
 
+    from forgetkit.lm.common import CommonLayers
     from forgetkit.lm.kept import Kept
 
 
@@ -98,6 +100,7 @@ def score(
     batch_tokens: int | None = None,
     spread: bool = False,
     keep: Kept | None = None,
+    common: CommonLayers | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> list[Score]:
     """Read every example once and return its scores, in the order given.
@@ -109,6 +112,7 @@ def score(
         batch_tokens: tokens in one forward pass; default `BATCH_TOKENS` of the device.
         spread: also give mean and deviation of the log-probability (for min-k++).
         keep: takes the prompts for `continuations`, where rows can be packed.
+        common: layers that were, or will be, run over the same rows for another model.
         advance: called with the number of examples done.
 
     Raises:
@@ -133,7 +137,7 @@ def score(
             group = [encoded[i] for i in indices]
             batch = {k: v.to(language_model.device) for k, v in collate(group, pad_id).items()}
             if packed:
-                found = _packed_scores(model, group, batch, spread=spread, keep=keep)
+                found = _packed_scores(model, group, batch, spread, keep, common)
             else:
                 found = answer_scores(model, batch, spread=spread)
             columns = [column.tolist() for column in found]
@@ -172,9 +176,9 @@ def _packed_scores(
     model: torch.nn.Module,
     rows: Sequence[Encoded],
     batch: dict[str, torch.Tensor],
-    *,
     spread: bool,
     keep: Kept | None,
+    common: CommonLayers | None,
 ) -> tuple[torch.Tensor, ...]:
     """Return `answer_scores` of rows that stand end to end, a prompt once for all its answers."""
     from forgetkit.lm.head import token_scores
@@ -188,11 +192,11 @@ def _packed_scores(
     part, _ = pack(batch, units)
     part["target"] = batch["target"]
     weight = head_weight(model)
-    if keep is None or weight is None:
-        with packed_attention(model, part["packed"]):
+    met: Met | None = None if keep is None or weight is None else []
+    lower = common.reading(model, rows, met) if common else contextlib.nullcontext()
+    with packed_attention(model, part["packed"], met), lower:
+        if keep is None or weight is None or met is None:
             return answer_scores(model, part, spread=spread)
-    met: Met = []
-    with packed_attention(model, part["packed"], met):
         states = answer_hidden(model, part)
     found = token_scores(states, weight, batch["target"], spread=spread)
     keep.add(rows, units, met, states, [column.tolist() for column in found[:2]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forgetkit.forget_set import Example, ForgetSet
@@ -110,9 +111,14 @@ class Watch:
         factor: float = 1.0,
         clock: Clock | None = None,
     ) -> None:
+        from forgetkit.lm.common import CommonLayers
+        from forgetkit.lm.layers import frozen_below
+
         self._model, self._slice, self._config = language_model, validation, config
         self._factor = factor  # of the update, in the model that will be kept
         self._clock = clock or Clock()
+        # The layers below the trained ones give each look the same.
+        self._common = CommonLayers(partial(frozen_below, language_model.model), again=True)
         self._last = _Last(0, 1.0, 1.0)
         with self._clock.phase("looks"):
             self._before = self._measure(validation.retain)[2]
@@ -215,7 +221,7 @@ class Watch:
     def _measure(self, examples: Sequence[Example]) -> tuple[float, float, float]:
         from forgetkit.lm.score import exact_memorization, extraction_strength, score
 
-        scores = [s for s in score(self._model, examples) if s.argmax_hit]
+        scores = [s for s in score(self._model, examples, common=self._common) if s.argmax_hit]
         if not scores:
             return 0.0, 0.0, 0.0
         es = sum(extraction_strength(s.argmax_hit) or 0.0 for s in scores) / len(scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from forgetkit.errors import InputError, UsageError
+from forgetkit.evaluate import measure
 from forgetkit.files import sha256_tree
 from forgetkit.forget_set import read_forget_set
 from forgetkit.progress import Silent
@@ -145,25 +147,35 @@ def test_an_edited_recipe_does_not_mix_with_what_was_run(recipe: Path, finished:
 
 
 def test_a_taught_target_and_a_retain_model_give_forget_quality_its_yardstick(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Both are read once for all methods."""
+    read: Counter[str] = Counter()
+    reading = measure._read
+
+    def noted(language_model: Any, samples: Any, *given: Any) -> None:
+        read[samples[0].model] += 1
+        reading(language_model, samples, *given)
+
+    monkeypatch.setattr(measure, "_read", noted)
     path = recipe_of(tmp_path)
     content = yaml.safe_load(path.read_text())
     size = content["sizes"]["small"]
     size["data"] |= {"teach": "passages.jsonl", "teach_retain": "ordinary.jsonl"}
     size["teach"] = {"steps": 1, "batch_size": 1, "least": 0.0, "rank": 2}
-    size["methods"] = {"ga": {}}
+    size["methods"] = {"ga": {}, "wga": {}}
     content["columns"] = ["exact_memorization", "fluency"]
     path.write_text(yaml.safe_dump(content))
     out = tmp_path / "out"
     run_recipe(path, out)
-    results = json.loads((out / "seed-0/ga/evaluation/results.json").read_text())
+    assert read["before"] == read["retain_model"] == read["after"] / 2 > 0
+    results = json.loads((out / "seed-0/wga/evaluation/results.json").read_text())
     assert results["models"]["before"]["name"].endswith("target")
     assert results["models"]["retain_model"]["name"].endswith("retain_model")
     rows = {
         row["name"]: row["values"] for row in json.loads((out / "table.json").read_text())["rows"]
     }
-    assert list(rows) == ["original", "retain model", "ga"]
+    assert list(rows) == ["original", "retain model", "ga", "wga"]
     (control,) = [m["control"] for m in results["metrics"] if m["name"] == "exact_memorization"]
     assert rows["retain model"]["exact_memorization"][0][0] == control["value"] is not None
     assert rows["retain model"]["fluency"][0][0] is None  # its control is what is usual

@@ -31,6 +31,7 @@ from forgetkit.evaluate.record import command_of, record
 from forgetkit.evaluate.sample import (
     AFTER,
     BEFORE,
+    RETAIN_MODEL,
     Sample,
     add_rouge,
     write_samples,
@@ -57,7 +58,7 @@ _OF_OTHERS = (
     "task_limit",
     "task_folder",
 )
-"""Settings that change nothing of what the model before says."""
+"""Settings that change nothing of what the models before and of retain say."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def evaluate(
         endpoint: address of an OpenAI-compatible server on this machine that answers instead of
             `model`, its name there (empty: the first it lists); what needs likelihoods is null.
         plugin: a file with metrics of one's own; see `forgetkit.evaluate.plugin`.
-        shared: a folder in which what the model before says is kept, for other evaluations of the
-            same set with the same settings; it is read from there when it is there.
+        shared: a folder in which what the model before and the retain model say is kept, for other
+            evaluations of the same set with the same settings; it is read from there when it is
+            there.
         attacks_only: measure only the forget split and the attacks, and judge only these.
         config: settings and thresholds.
         progress: told of each pass.
@@ -132,8 +134,11 @@ def evaluate(
     if claim_folder(out, "results.json", identity):
         return EvaluateResult(out, load_results(out / "results.json"), 0.0)
     parts = Parts(out, measured)
-    of_before = parts if shared is None else Parts(shared, _digest_of_before(identity))
-    samples = _samples(models, read, config, progress, parts, of_before)
+    stores = {AFTER: parts}
+    for role in (BEFORE, RETAIN_MODEL):
+        digest = _digest_of_other(role, identity)
+        stores[role] = parts if shared is None else Parts(shared, digest)
+    samples = _samples(models, read, config, progress, stores)
     tasks = measure_tasks(openers_of(models, config), config, progress, parts)
     reports = _attacked(models, content, samples, config, progress, parts)
     metrics = compute(samples, content.kind, config)
@@ -208,12 +213,13 @@ def _digest_of_measured(identity: Mapping[str, Any]) -> str:
     return digest_of(dict(identity) | {"configuration": settings})
 
 
-def _digest_of_before(identity: Mapping[str, Any]) -> str:
-    """Return the digest of all that decides what the model before is found to say."""
+def _digest_of_other(role: str, identity: Mapping[str, Any]) -> str:
+    """Return the digest of all that decides what a model that others share is found to say."""
     settings = dict(identity["configuration"])
     for name in _OF_OTHERS:
         del settings[name]
-    kept = {"before": identity["before"] or identity["model"], "configuration": settings}
+    model = identity["before"] or identity["model"] if role == BEFORE else identity.get(role)
+    kept = {role: model, "configuration": settings}
     named = ("forget_set_sha256", "version", "splits")
     return digest_of(kept | {key: identity[key] for key in named if key in identity})
 
@@ -223,8 +229,7 @@ def _samples(
     content: ForgetSet,
     config: EvaluateConfig,
     progress: Progress,
-    parts: Parts,
-    of_before: Parts,
+    stores: Mapping[str, Parts],
 ) -> list[Sample]:
     openers = openers_of(models, config)
     base = openers[BEFORE]
@@ -232,12 +237,11 @@ def _samples(
     common = _common(base, openers[AFTER])
     for role, load in openers.items():
         if load is not None:
-            store = of_before if role == BEFORE else parts
             layers = common if role in (BEFORE, AFTER) else None
-            samples += measure(load, content, role, config, progress, store, layers)
+            samples += measure(load, content, role, config, progress, stores[role], layers)
     if models.endpoint:
         served = Endpoint(models.endpoint, models.after)
-        samples += measure_served(served, content, config, progress, parts)
+        samples += measure_served(served, content, config, progress, stores[AFTER])
     if base is not None:
         add_fluency(base(), samples, config, progress)
     add_rouge(samples)

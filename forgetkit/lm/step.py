@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
@@ -300,7 +300,12 @@ class Step:
         units = self._units()
         sizes = [joined_length(rows, lengths, shared) for rows in units]
         if self._packs(max(sizes)):
-            self._cut = [packed_group(self._batch, units)]
+            group = packed_group(self._batch, units)
+            if self._frozen:
+                with attention_for(self._model, group.batch):
+                    below = frozen_states(self._model, group.batch, self._frozen)
+                group = replace(group, states=below)
+            self._cut = [group]
             return self._cut
         for numbers in like_lengths(sizes, device.type):
             chosen = [units[number] for number in numbers]
@@ -330,7 +335,7 @@ class Step:
         """Say whether all rows run as one; recomputed layers would run outside of its block."""
         from forgetkit.lm.packed import packs
 
-        if self._frozen or recomputes(self._model):
+        if recomputes(self._model):
             return False
         return packs(self._model, longest)
 
@@ -373,7 +378,8 @@ class Group:
         rows: their numbers in the batch, (R,).
         batch: as of `collate`, cut to the longest of them, or as of `pack`.
         tokens: which answer tokens of the batch are theirs, (N,).
-        states: after the frozen first layers, (R, T, D), if there are such layers.
+        states: after the frozen first layers, (R, T, D) or (1, T, D), if there are such layers;
+            then no two rows are read as one.
         size: tokens without padding.
     """
 
@@ -394,13 +400,23 @@ class Group:
         chosen = ((self.rows >= first) & (self.rows < last)).nonzero().squeeze(1)
         rows = self.rows[chosen]
         if "packed" in self.batch and len(rows):
-            return packed_group(whole, [[row] for row in rows.tolist()])
+            group = packed_group(whole, [[row] for row in rows.tolist()])
+            return group if self.states is None else replace(group, states=self._states_of(chosen))
         states = None if self.states is None else self.states[chosen]
         width = int(self.batch["input_ids"].shape[1])
         if states is None and len(rows):
             width = int(whole["attention_mask"][rows].sum(1).max())
         part, tokens = select_rows(whole, rows, width)
         return Group(rows, part, tokens, states, int(part["attention_mask"].sum()))
+
+    def _states_of(self, chosen: torch.Tensor) -> torch.Tensor | None:
+        """Return the states of some rows of a packed group, (1, T, D)."""
+        import torch
+
+        if self.states is None:
+            return None
+        parts = torch.split(self.states, [size for size, _ in self.batch["packed"]], 1)
+        return torch.cat([parts[number] for number in chosen.tolist()], 1)
 
 
 def packed_group(batch: Mapping[str, torch.Tensor], units: Sequence[Sequence[int]]) -> Group:

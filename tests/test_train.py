@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from forgetkit.lm.adapter import (
     merge_adapter,
     save_adapter,
 )
-from forgetkit.lm.encode import encode, like_lengths
+from forgetkit.lm.encode import Encoded, encode, like_lengths
 from forgetkit.lm.layers import decoder_layers
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.packed import can_pack
+from forgetkit.lm.repeated import Repeated
 from forgetkit.lm.score import score
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Look, Outcome, TrainSettings, train
@@ -201,6 +202,47 @@ def test_frozen_first_layers_run_once_and_change_no_loss_and_no_slope(
     near = 1e-5 * max(1.0, *(float(slope.abs().max()) for slope in expected.values()))
     assert all(torch.allclose(slopes[n], expected[n], atol=near) for n in slopes)
     assert "forward" not in decoder_layers(model)[0].__dict__
+
+
+def test_rows_that_a_training_repeats_run_through_frozen_layers_once() -> None:
+    language_model = add_adapter(
+        tiny.tiny_language_model(), AdapterSettings(rank=4, alpha=8, layers=(1,)), seed=0
+    )
+    move(language_model)
+    model, rows = language_model.model, items(language_model, 2)
+    can_pack(model)
+    again = [dict(row) | {"retain": rows[0]["retain"]} for row in rows]
+    repeated = Repeated.of([*rows, *again], model)
+    read: list[int] = []
+    below = decoder_layers(model)[0].mlp
+    below.register_forward_hook(lambda _m, given, _o: read.append(given[0].shape[1]))  # type: ignore[union-attr]
+
+    def losses(kept: Repeated | None, chosen: Sequence[Item]) -> tuple[dict[str, float], int]:
+        read.clear()
+        step = Step(model, join_splits(chosen, 256), repeated=kept)
+        found = make_method("npo", {})(step)
+        return {key: float(value.detach()) for key, value in found.items()}, sum(read)
+
+    first, all_read = losses(repeated, rows)
+    assert first == pytest.approx(losses(None, rows)[0], abs=1e-5)
+    second, none_read = losses(repeated, again)
+    assert second == pytest.approx(losses(None, again)[0], abs=1e-5)
+    each = {e.prompt_ids + e.answer_ids for row in rows for es in row.values() for e in es}
+    assert all_read == sum(map(len, each))
+    assert none_read == 0
+
+
+def test_repeated_rows_are_kept_while_there_is_room_the_most_frequent_first() -> None:
+    language_model = add_adapter(
+        tiny.tiny_language_model(), AdapterSettings(rank=4, alpha=8, layers=(1,)), seed=0
+    )
+    a, b, c = (Encoded("", (n,), (n, n)) for n in (1, 2, 3))
+    met = [{"forget": [row]} for row in (a, b, b, b, a, c)]
+    kept = Repeated.of(met, language_model.model)
+    assert [(n, n, n) in kept for n in (1, 2, 3)] == [True, True, False]
+    few = Repeated.of(met, language_model.model, most_bytes=32 * 4 * 3)
+    assert [(n, n, n) in few for n in (1, 2, 3)] == [False, True, False]
+    assert (2, 2, 2) not in Repeated.of(met, with_adapter().model)  # nothing is frozen
 
 
 def test_a_step_without_a_split_says_so() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from forgetkit.lm.head import Formula
+    from forgetkit.lm.repeated import Repeated
 
 Item = Mapping[str, Sequence[Encoded]]  # split -> examples of one training item
 
@@ -56,6 +57,7 @@ class Step:
         batches: as of `join_splits`.
         memory: what the steps before kept.
         share: read a prompt once for all its answers, where the model can and it saves work.
+        repeated: keeps what frozen layers give rows that other steps read too.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Step:
         memory: dict[str, float] | None = None,
         *,
         share: bool = True,
+        repeated: Repeated | None = None,
     ) -> None:
         self._model = model
+        self._repeated = repeated
         self._batch = batches["all"]
         self._examples: dict[str, tuple[int, int]] = {
             name: (int(first), int(last)) for name, (first, last) in batches["ranges"].items()
@@ -302,9 +306,7 @@ class Step:
         if self._packs(max(sizes)):
             group = packed_group(self._batch, units)
             if self._frozen:
-                with attention_for(self._model, group.batch):
-                    below = frozen_states(self._model, group.batch, self._frozen)
-                group = replace(group, states=below)
+                group = replace(group, states=self._below([row for (row,) in units], lengths))
             self._cut = [group]
             return self._cut
         for numbers in like_lengths(sizes, device.type):
@@ -319,6 +321,31 @@ class Step:
             size = sum(sizes[number] for number in numbers)
             self._cut.append(Group(rows, part, tokens, states, size))
         return self._cut
+
+    def _below(self, rows: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
+        """Return what the frozen layers give rows that stand end to end, (1, T, D)."""
+        import torch
+
+        def read(chosen: Sequence[int]) -> torch.Tensor:
+            part = packed_group(self._batch, [[row] for row in chosen]).batch
+            with attention_for(self._model, part):
+                return frozen_states(self._model, part, self._frozen)
+
+        known: dict[int, torch.Tensor] = {}
+        for row in rows:
+            ids = tuple(self._batch["input_ids"][row, : lengths[row]].tolist())
+            if self._repeated is None or ids not in self._repeated:
+                continue
+            states = self._repeated.get(ids)
+            if states is None:
+                states = read([row])
+                self._repeated.keep(ids, states)
+            known[row] = states
+        fresh = [row for row in rows if row not in known]
+        if fresh:
+            parts = torch.split(read(fresh), [lengths[row] for row in fresh], 1)
+            known |= dict(zip(fresh, parts, strict=True))
+        return torch.cat([known[row] for row in rows], 1)
 
     def _units(self) -> list[list[int]]:
         """Return the rows of the batch, those that are read as one together."""

@@ -21,6 +21,7 @@ from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.parts import parts_of, weighed
 from forgetkit.lm.ranks import world_size
 from forgetkit.lm.reference import with_reference
+from forgetkit.lm.repeated import Repeated
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import has_adapter, restore_trained, trained_state
 
@@ -198,6 +199,7 @@ def train(
                 method,
                 training_arguments(settings, steps, keeper.done, scratch, language_model.model),
                 keeper,
+                Repeated.of(items, language_model.model),
                 advance,
             )
             trainer.keep_state(settings, steps, kept, found)

@@ -20,6 +20,7 @@ from forgetkit.errors import InputError
 from forgetkit.lm.checkpoint import Checkpoint, outcome_values, random_state, restore_random
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.ranks import average_gradients, average_numbers, world_size
+from forgetkit.lm.repeated import Repeated
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Keeper, Kept, TrainSettings
 from forgetkit.lm.trained import trained_state
@@ -65,9 +66,11 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         method: Callable[[Step], dict[str, torch.Tensor]],
         arguments: TrainingArguments,
         keeper: Keeper,
+        repeated: Repeated,
         advance: Callable[[str], None] | None,
     ) -> None:
         pad_id = int(language_model.tokenizer.pad_token_id)
+        self._repeated = repeated
         super().__init__(
             model=language_model.model,
             args=arguments,
@@ -147,7 +150,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         Raises:
             InputError: a loss is not finite.
         """
-        step = Step(self.model, inputs, self.memory)
+        step = Step(self.model, inputs, self.memory, repeated=self._repeated)
         losses = self.method(step)
         for name, tokens in step.read.items():
             self.read[name] += tokens

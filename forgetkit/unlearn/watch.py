@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VALIDATION_ROWS = 24
 DIVERGED = 0.1
 """Utility (retain perplexity before / after) below which going on is of no use."""
-TRIES = 4  # factors of an update that does more than it has to
+TRIES = 6  # factors of an update that does more than it has to
 ENOUGH = 0.03
 """Extraction strength and exact memorisation above the control that an update may leave: of the
 default threshold's .05, with room for what the evaluation finds otherwise."""

@@ -25,7 +25,7 @@ class Embedder:
         self,
         texts: Sequence[str],
         *,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Vectors:
         """Return the vectors, (n, dimension)."""

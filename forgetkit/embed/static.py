@@ -40,7 +40,7 @@ class StaticEmbedder:
         self,
         texts: Sequence[str],
         *,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Vectors:
         """Return `(n, D)` L2-normalised rows, in the order of the texts."""

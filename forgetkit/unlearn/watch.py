@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VALIDATION_ROWS = 24
 DIVERGED = 0.1
 """Utility (retain perplexity before / after) below which going on is of no use."""
+FEW_TRIES = 4  # by the floor: the first of them is near
 TRIES = 6  # factors of an update that does more than it has to
 ENOUGH = 0.03
 """Extraction strength and exact memorisation above the control that an update may leave: of the
@@ -85,10 +86,15 @@ class _Last:
 
 
 def _halved(
-    factor: float, holds: Callable[[float], bool], *, holds_at: float, fails_at: float
+    factor: float,
+    holds: Callable[[float], bool],
+    tries: int,
+    *,
+    holds_at: float,
+    fails_at: float,
 ) -> float:
-    """Return the factor that holds nearest to one that fails, of `TRIES` by halving."""
-    for _ in range(TRIES):
+    """Return the factor that holds nearest to one that fails, of some by halving."""
+    for _ in range(tries):
         if holds(factor):
             holds_at = factor
         else:
@@ -160,7 +166,7 @@ class Watch:
         """Return the least factor that leaves forget at its control; 0: it is not, or only by 1."""
         if not self._slice.controls() or not self._forgets(1.0):
             return 0.0
-        least = _halved(0.75, self._forgets, holds_at=1.0, fails_at=0.0)
+        least = _halved(0.75, self._forgets, TRIES, holds_at=1.0, fails_at=0.0)
         return least if least < 1 else 0.0
 
     def _most(self, utility: float) -> float:
@@ -169,7 +175,8 @@ class Watch:
         if not floor or not 0 < utility < floor:
             return 0.0
         first = math.log(floor) / math.log(utility)
-        return _halved(first, lambda f: self._utility(f) >= floor, holds_at=0.0, fails_at=1.0)
+        holds = partial(self._keeps, floor)
+        return _halved(first, holds, FEW_TRIES, holds_at=0.0, fails_at=1.0)
 
     def _forgets(self, factor: float) -> bool:
         """Say whether forget is at its control, by more rows than those of a look."""
@@ -179,6 +186,9 @@ class Watch:
             es, em, _ = self._measure(self._slice.more_forget)
             control_es, control_em, _ = self._measure(self._slice.more_holdout)
         return max(es - control_es, em - control_em) <= ENOUGH
+
+    def _keeps(self, floor: float, factor: float) -> bool:
+        return self._utility(factor) >= floor
 
     def _utility(self, factor: float) -> float:
         from forgetkit.lm.adapter import adapter_times

@@ -26,11 +26,11 @@ def add_fluency(
     """
     from forgetkit.lm.score import score
 
-    kinds = {s.example.kind for s in samples if s.split == "forget"}
-    asked = [split for split in FLUENT if split != "holdout" or kinds != {"text"}]
     chosen = [s for s in samples if s.completion and s.split in FLUENT]
     chosen = [s for s in chosen if s.model != RETAIN_MODEL and s.fluency_nll is None]
-    chosen = [s for s in chosen if s.model == BEFORE or s.split in asked]
+    chosen = [
+        s for s in chosen if s.model == BEFORE or s.split != "holdout" or s.example.kind != "text"
+    ]
     progress.stage("fluency of the continuations", len(chosen))
     spoken = [replace(s.example, answer=s.completion or "") for s in chosen]
     scores = score(target, spoken, max_tokens=config.max_tokens, advance=progress.advance)

@@ -237,7 +237,9 @@ def _samples(
     common = _common(base, openers[AFTER])
     for role, load in openers.items():
         if load is not None:
-            layers = common if role in (BEFORE, AFTER) else None
+            # Where before was read by another evaluation, there is nothing to go on from.
+            after = None if common is None or common.is_empty else common
+            layers = {BEFORE: common, AFTER: after}.get(role)
             samples += measure(load, content, role, config, progress, stores[role], layers)
     if models.endpoint:
         served = Endpoint(models.endpoint, models.after)

@@ -54,6 +54,11 @@ class CommonLayers:
         self._room = most_bytes
         self._passes: dict[_Key, _Pass] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether no pass is kept."""
+        return not self._passes
+
     @cached_property
     def _layers(self) -> int:
         return self._ask()

@@ -135,27 +135,23 @@ def layers_in_common(first: torch.nn.Module, second: torch.nn.Module) -> int:
     bases = causal_model(first), causal_model(second)
     if type(bases[0]) is not type(bases[1]):
         return 0
-    if len({str(_settings(base)) for base in bases}) > 1:
+    if _settings(bases[0]) != _settings(bases[1]):
         return 0
     try:
         stacks = [decoder_layers(base) for base in bases]
     except InputError:
         return 0
-    around = [
-        {name: tensor for name, tensor in _tensors(base) if id(tensor) not in _inside(stack)}
-        for base, stack in zip(bases, stacks, strict=True)
-    ]
-    if not _equal(*around):
+    if not _equal(*(_around(*pair) for pair in zip(bases, stacks, strict=True))):
         return 0
     pairs = zip(*stacks, strict=True)
     alike = (_equal(*(dict(_tensors(layer)) for layer in pair)) for pair in pairs)
     return next((at for at, same in enumerate(alike) if not same), len(stacks[0]))
 
 
-def _settings(base: Any) -> list[tuple[str, str]]:
+def _settings(base: Any) -> dict[str, Any]:
     names = ("_name_or_path", "transformers_version")
     known = base.config.get_text_config().to_dict().items()
-    return sorted((key, str(value)) for key, value in known if key not in names)
+    return {key: value for key, value in known if key not in names}
 
 
 def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -163,8 +159,9 @@ def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from module.named_buffers()
 
 
-def _inside(layers: torch.nn.ModuleList) -> set[int]:
-    return {id(tensor) for _, tensor in _tensors(layers)}
+def _around(base: torch.nn.Module, layers: torch.nn.ModuleList) -> dict[str, torch.Tensor]:
+    inside = {id(tensor) for _, tensor in _tensors(layers)}
+    return {name: tensor for name, tensor in _tensors(base) if id(tensor) not in inside}
 
 
 def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:

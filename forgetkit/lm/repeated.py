@@ -7,7 +7,7 @@ a kill gets the same bits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from forgetkit.lm.encode import causal_model
@@ -64,10 +64,13 @@ class Repeated:
         """Say whether the states of a row are kept."""
         return ids in self._rows
 
-    def get(self, ids: tuple[int, ...]) -> torch.Tensor | None:
-        """Return the states of a row; None before it was met."""
-        return self._known.get(ids)
+    def states(self, ids: tuple[int, ...], read: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return the states of one of the rows.
 
-    def keep(self, ids: tuple[int, ...], states: torch.Tensor) -> None:
-        """Keep the states of a row that was read alone."""
-        self._known[ids] = states
+        Args:
+            ids: of the row.
+            read: reads it alone; called the first time.
+        """
+        if ids not in self._known:
+            self._known[ids] = read()
+        return self._known[ids]

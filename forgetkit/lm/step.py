@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import InputError
@@ -23,6 +24,7 @@ from forgetkit.lm.encode import (
     select_rows,
 )
 from forgetkit.lm.layers import frozen_below
+from forgetkit.lm.repeated import Repeated
 from forgetkit.lm.shared import (
     can_share,
     joined_length,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     import torch
 
     from forgetkit.lm.head import Formula
-    from forgetkit.lm.repeated import Repeated
 
 Item = Mapping[str, Sequence[Encoded]]  # split -> examples of one training item
 
@@ -70,7 +71,7 @@ class Step:
         repeated: Repeated | None = None,
     ) -> None:
         self._model = model
-        self._repeated = repeated
+        self._repeated = repeated or Repeated(())
         self._batch = batches["all"]
         self._examples: dict[str, tuple[int, int]] = {
             name: (int(first), int(last)) for name, (first, last) in batches["ranges"].items()
@@ -334,13 +335,8 @@ class Step:
         known: dict[int, torch.Tensor] = {}
         for row in rows:
             ids = tuple(self._batch["input_ids"][row, : lengths[row]].tolist())
-            if self._repeated is None or ids not in self._repeated:
-                continue
-            states = self._repeated.get(ids)
-            if states is None:
-                states = read([row])
-                self._repeated.keep(ids, states)
-            known[row] = states
+            if ids in self._repeated:
+                known[row] = self._repeated.states(ids, partial(read, [row]))
         fresh = [row for row in rows if row not in known]
         if fresh:
             parts = torch.split(read(fresh), [lengths[row] for row in fresh], 1)

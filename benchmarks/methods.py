@@ -2,11 +2,11 @@
 
     python benchmarks/methods.py [--only npo wga] [--seeds 1] [--out benchmarks/results/methods.md]
 
-Each method trains one adapter with the steps, batch, learning rate and retain losses of
-sample_data/settings.yaml; what a method is given of its own stands in `ROWS`. No look chooses a
-checkpoint: the weights after the last step are judged, by the thresholds of `forgetkit evaluate`
-and by those of the request. A run takes some minutes on two cores. Results are written after each
-method, and the same command goes on where it was stopped.
+Each method trains one adapter with the steps and the batch of sample_data/settings.yaml, on every
+layer, at `RATE` and with the retain losses of `COMMON`; what it is given of its own stands in
+`ROWS`. No look chooses a checkpoint: the weights after the last step are judged, by the thresholds
+of `forgetkit evaluate` and by those of the request. A run takes some minutes on two cores. Results
+are written after each method, and the same command goes on where it was stopped.
 
 The taught model and the forget set are those of `make demo`, made here when demo/ lacks them. The
 set gets refusals, and for `altpo` what the model said before it was taught.
@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data"
 WORK = ROOT / ".bench" / "methods"
-LOOKED_AT = {"prompts": 24, "retain": 60, "general": 60}  # probes of the evaluation
+LOOKED_AT = {"prompts": 24, "retain": 120, "general": 64}  # probes of the evaluation
 FORGET_ROWS = 24  # of forget and of holdout
 
 
@@ -47,10 +47,12 @@ class Row:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
+RATE = 0.0018
+COMMON = {"retain_nll": 1.0, "retain_kl": 4.0}
 OWN_RETAIN = {"retain_nll": 0.0, "retain_kl": 0.0}
 ROWS: dict[str, Row] = {
     # ascent on a mean over tokens
-    "wga": Row(),  # the sample's own
+    "wga": Row({"forget_weight": 4.5, "beta": 1.0}),
     "ga": Row({"forget_weight": 1.0}),
     "graddiff": Row({"forget_weight": 1.0}),
     "yao": Row({"forget_weight": 0.5, "mismatch_weight": 1.0}),
@@ -89,14 +91,11 @@ def sample_settings() -> dict[str, Any]:
 
 
 def configuration(name: str, seed: int) -> dict[str, Any]:
-    """Return the settings of `unlearn` for a method: the sample's, and the method's own."""
+    """Return the settings of `unlearn` for a method: what all share, and the method's own."""
     row, budget = ROWS[name], sample_settings()["unlearn"]
-    common = budget["settings"]
-    if name != budget["method"]:
-        kept = () if name == "ga" else ("retain_nll", "retain_kl")
-        common = {key: common[key] for key in kept}
-    settings = common | dict(row.settings)
+    settings = ({} if name == "ga" else COMMON) | dict(row.settings)
     own = {"method": name, "settings": settings, "seed": seed, "merge": False, "watch_every": 0}
+    own["learning_rate"] = RATE
     every_layer: dict[str, Any] = {"layers": []}  # or those that a method is defined on, as `rmu`
     return budget | own | every_layer | dict(row.flags)
 
@@ -348,7 +347,7 @@ def about() -> str:
         f"{commit_line('methods.py')} (`make bench-methods`) SmolLM2-135M-Instruct taught the "
         f"sample's passages; LoRA of rank 16, {budget['steps']} steps of {budget['batch_size']} "
         f"forget rows and {budget['retain_share']} times as many retain rows, learning rate "
-        f"{budget['learning_rate']}, seed 0 unless said; judged on {FORGET_ROWS} forget and "
+        f"{RATE}, seed 0 unless said; judged on {FORGET_ROWS} forget and "
         f"holdout rows and {LOOKED_AT['prompts']} unseen prompts, {LOOKED_AT['retain']} retain "
         f"and {LOOKED_AT['general']} general rows. Tokens: of forget, mismatch and retain rows "
         "with gradient. ES: extraction strength; EM: exact memorisation."

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from forgetkit.lm.encode import Encoded, answer_hidden, causal_model, collate
-from forgetkit.lm.shared import CLEARLY, joined_rows, longest_shared
+from forgetkit.lm.shared import is_rounding, joined_rows, longest_shared
 
 NAME = "forgetkit_packed"
 SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
@@ -231,4 +231,4 @@ def _tried(model: torch.nn.Module) -> bool:
         return False  # an architecture that refuses one of these, in its own way
     finally:
         model.train(was_training)
-    return float((together - apart).abs().max()) < CLEARLY * float((mixed - apart).abs().max())
+    return is_rounding(together - apart, mixed - apart)

@@ -141,11 +141,11 @@ def test_rows_that_are_not_joined_keep_their_order() -> None:
     assert rows_by_prompt(batch, 32, None) == [[0], [1], [2], [3], [4]]
 
 
-def test_rows_join_up_to_the_length_where_another_kernel_begins() -> None:
-    batch = collate([Encoded("", ids(1, 100), ids(n, 60)) for n in range(4)], 0)
-    assert rows_by_prompt(batch, 32, None) == [[0, 1, 2, 3]]
-    assert rows_by_prompt(batch, 32, None, 256) == [[0, 1], [2, 3]]
-    assert rows_by_prompt(batch, 32, None, 100) == [[0, 1, 2, 3]]
+def test_without_a_mask_long_answers_are_joined_too() -> None:
+    batch = collate([Encoded("", ids(9, 16), ids(n, 600)) for n in range(3)], 0)
+    assert rows_by_prompt(batch, 32, None) == [[0], [1], [2]]
+    assert rows_by_prompt(batch, 32, None, masked=False) == [[0, 1, 2]]
+    assert rows_by_prompt(batch, 32, 1300, masked=False) == [[0, 1], [2]]
 
 
 @settings(max_examples=40, deadline=None)

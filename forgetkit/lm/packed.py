@@ -20,13 +20,17 @@ from forgetkit.lm.shared import is_rounding, joined_rows, longest_shared
 
 NAME = "forgetkit_packed"
 SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
-Row = tuple[int, torch.Tensor | None]
-"""Tokens of a row, and what is added to its scores (T, T); None: each token sees those before."""
+Row = tuple[int, tuple[int, ...]]
+"""Tokens of a row, and those of its prompt and of each answer to it; empty: one answer or none."""
+
+Piece = tuple[int, int, torch.Tensor | None]
+"""Tokens that attend together, those of a prompt that they see as well, and what is added to their
+scores (T, P + T); None: each token sees those before."""
 
 Met = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of a pass, (K, T, D) each, layer by layer."""
 
-_ROWS: ContextVar[Sequence[Row]] = ContextVar("rows")
+_PIECES: ContextVar[Sequence[Piece]] = ContextVar("pieces")
 _MET: ContextVar[Met | None] = ContextVar("met")
 _TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 
@@ -44,16 +48,13 @@ def pack(
         `input_ids` and `position_ids` (1, T), `packed`, a `Row` for each unit, and `row` and
         `position` of the answer tokens, (N,).
     """
+    lengths, shared = batch["attention_mask"].sum(1).tolist(), batch["prompt_length"].tolist()
     parts, tokens, rows = [], [], []
     start = 0
     for unit in units:
         part, own = joined_rows(batch, [unit])
         size = int(part["input_ids"].shape[1])
-        mask = None
-        if len(unit) > 1:
-            seen = part["attention_mask"][0, 0]
-            mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
-        rows.append((size, mask))
+        rows.append((size, parts_of(unit, lengths, shared)))
         parts.append(part | {"position": part["position"] + start})
         tokens.append(own)
         start += size
@@ -78,15 +79,13 @@ def packed_attention(
         rows: of the pass.
         met: takes its keys and values.
     """
-    token = _ROWS.set(
-        [(size, _causal(size) if mask is None and size <= SHORT else mask) for size, mask in rows]
-    )
+    token = _PIECES.set([piece for row in rows for piece in _pieces(*row)])
     kept = _MET.set(met)
     try:
         with attention_named(model, NAME, attention):
             yield
     finally:
-        _ROWS.reset(token)
+        _PIECES.reset(token)
         _MET.reset(kept)
 
 
@@ -107,8 +106,30 @@ def attention_named(
         config._attn_implementation = before
 
 
-def _causal(size: int) -> torch.Tensor:
-    return torch.full((size, size), -torch.inf).triu_(1)
+def parts_of(unit: Sequence[int], lengths: Sequence[int], shared: Sequence[int]) -> tuple[int, ...]:
+    """Return the tokens of a unit's prompt and of each answer; nothing of a single row.
+
+    >>> parts_of([0, 1], [5, 6], [3, 3])
+    (3, 2, 3)
+    """
+    prompt = shared[unit[0]]
+    return (prompt, *(lengths[row] - prompt for row in unit)) if len(unit) > 1 else ()
+
+
+def _pieces(size: int, parts: tuple[int, ...]) -> list[Piece]:
+    """Cut a row: prompt and first answer, then each other answer, which sees the prompt."""
+    if not parts:
+        return [(size, 0, _causal(size) if size <= SHORT else None)]
+    prompt, first, *others = parts
+    whole = prompt + first
+    return [
+        (whole, 0, _causal(whole) if whole <= SHORT else None),
+        *((answer, prompt, _causal(answer, prompt)) for answer in others if answer),
+    ]
+
+
+def _causal(size: int, before: int = 0) -> torch.Tensor:
+    return torch.full((size, before + size), -torch.inf).triu_(1 + before)
 
 
 def attention(
@@ -128,16 +149,20 @@ def attention(
     """
     if any(named.get(name) is not None for name in ("softcap", "s_aux", "position_bias")):
         raise ValueError("packed rows take plain attention")
-    rows, met = _ROWS.get(), _MET.get()
+    pieces, met = _PIECES.get(), _MET.get()
     if met is not None:
         met.append((key[0], value[0]))
-    sizes = [size for size, _ in rows]
+    sizes = [size for size, _, _ in pieces]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    asked, keys, values = (torch.split(part[0], sizes, 1) for part in (query, key, value))
-    found = [
-        _one(asked[number], keys[number], values[number], mask, scale, dropout)
-        for number, (_, mask) in enumerate(rows)
-    ]
+    found, prompt = [], (key[0], value[0])
+    split = (torch.split(part[0], sizes, 1) for part in (query, key, value))
+    for (_, before, mask), asked, keys, values in zip(pieces, *split, strict=True):
+        if before:
+            first_keys, first_values = (part[:, :before] for part in prompt)
+            keys, values = torch.cat([first_keys, keys], 1), torch.cat([first_values, values], 1)
+        else:
+            prompt = keys, values
+        found.append(_one(asked, keys, values, mask, scale, dropout))
     return torch.cat(found)[None], None
 
 
@@ -149,11 +174,11 @@ def _one(
     scale: float,
     dropout: float,
 ) -> torch.Tensor:
-    """Return (T, H, D) from query (H, T, D) and key and value (K, T, D) of one row."""
+    """Return (T, H, D) from query (H, T, D) and key and value (K, P + T, D) of one piece."""
     heads, size, width = query.shape
     shared = len(key)
     times = heads // shared  # query heads that read one head of keys
-    if mask is None or size > SHORT:
+    if mask is None or key.shape[1] > SHORT:
         whole = torch.nn.functional.scaled_dot_product_attention(
             query[None],
             key[None],
@@ -225,7 +250,7 @@ def _tried(model: torch.nn.Module) -> bool:
             with packed_attention(model, part["packed"]):
                 together = answer_hidden(model, part)
             size = int(part["input_ids"].shape[1])
-            with packed_attention(model, [(size, None)]):
+            with packed_attention(model, [(size, ())]):
                 mixed = answer_hidden(model, part)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError):
         return False  # an architecture that refuses one of these, in its own way

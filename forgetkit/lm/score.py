@@ -182,13 +182,13 @@ def _packed_scores(
 ) -> tuple[torch.Tensor, ...]:
     """Return `answer_scores` of rows that stand end to end, a prompt once for all its answers."""
     from forgetkit.lm.head import token_scores
-    from forgetkit.lm.packed import SHORT, Met, pack, packed_attention
+    from forgetkit.lm.packed import Met, pack, packed_attention
 
     lengths = batch["attention_mask"].sum(1)
     answered = (batch["length"] > 0).nonzero()[:, 0]
     batch["attention_mask"][answered, lengths[answered] - 1] = 0  # it tells no answer token
     width = int(causal_model(model).config.get_text_config().hidden_size)
-    units = rows_by_prompt(batch, width, longest_shared(model), SHORT)
+    units = rows_by_prompt(batch, width, longest_shared(model), masked=False)
     part, _ = pack(batch, units)
     part["target"] = batch["target"]
     weight = head_weight(model)

@@ -30,7 +30,7 @@ mask has 1.
 
 
 def rows_by_prompt(
-    batch: Mapping[str, torch.Tensor], width: int, longest: int | None, short: int = 0
+    batch: Mapping[str, torch.Tensor], width: int, longest: int | None, *, masked: bool = True
 ) -> list[list[int]]:
     """Put rows that have their prompt in common together, as long as each more saves work.
 
@@ -38,7 +38,8 @@ def rows_by_prompt(
         batch: as of `collate`.
         width: of the model's states, D.
         longest: tokens of a joined row at most; None: any number.
-        short: rows of so many tokens are not joined to longer ones, which have another kernel.
+        masked: answers to one prompt are kept apart by a mask, whose pairs cost; they need none
+            where each attends for itself (`packed`).
 
     Returns:
         Numbers of rows, in order of the first of each group.
@@ -50,16 +51,13 @@ def rows_by_prompt(
         groups.setdefault(prompt, []).append(row)
     found: list[list[int]] = []
     for rows in groups.values():
-        most = longest
-        if max(lengths[row] for row in rows) <= short:
-            most = short if longest is None else min(short, longest)
         joined = [rows[0]]
         for row in rows[1:]:
             size = joined_length(joined, lengths, shared)
             after = size + lengths[row] - shared[row]
-            more = after**2 - size**2 - lengths[row] ** 2
+            more = after**2 - size**2 - lengths[row] ** 2 if masked else 0
             is_worth = shared[row] >= LEAST and shared[row] * PAIRS_COST * width > more
-            if is_worth and (most is None or after <= most):
+            if is_worth and (longest is None or after <= longest):
                 joined.append(row)
             else:
                 found.append(joined)

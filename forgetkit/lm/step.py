@@ -345,14 +345,13 @@ class Step:
 
     def _units(self) -> list[list[int]]:
         """Return the rows of the batch, those that are read as one together."""
-        from forgetkit.lm.packed import SHORT
-
         prompts = self._batch["prompt"]
         if not self._share or len(prompts.unique()) == len(prompts) or not can_share(self._model):
             return [[row] for row in range(len(prompts))]
         width = int(causal_model(self._model).config.get_text_config().hidden_size)
-        short = SHORT if prompts.device.type == "cpu" else 0
-        return rows_by_prompt(self._batch, width, longest_shared(self._model), short)
+        longest = int(self._batch["attention_mask"].sum(1).max())
+        masked = not self._packs(longest)
+        return rows_by_prompt(self._batch, width, longest_shared(self._model), masked=masked)
 
     def _packs(self, longest: int) -> bool:
         """Say whether all rows run as one; recomputed layers would run outside of its block."""

@@ -95,7 +95,7 @@ def configuration(name: str, seed: int) -> dict[str, Any]:
     row, budget = ROWS[name], sample_settings()["unlearn"]
     settings = ({} if name == "ga" else COMMON) | dict(row.settings)
     own = {"method": name, "settings": settings, "seed": seed, "merge": False, "watch_every": 0}
-    own["learning_rate"] = RATE
+    own |= {"learning_rate": RATE, "utility_floor": 0.0}  # the weights as they end
     every_layer: dict[str, Any] = {"layers": []}  # or those that a method is defined on, as `rmu`
     return budget | own | every_layer | dict(row.flags)
 

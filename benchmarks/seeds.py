@@ -26,16 +26,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSAGES, WORDS = 10, 90  # taught passages, and words of each
 LONGER: dict[str, Any] = {
     "method": "ihl",
-    "settings": {"forget_weight": 4.5, "retain_nll": 1.0, "retain_kl": 5.0},
-    "steps": 36,
-    "watch_every": 12,
-    "learning_rate": 0.0016,
+    "settings": {"forget_weight": 4.5, "retain_nll": 2.0, "retain_kl": 8.0},
+    "steps": 60,
+    "watch_every": 60,
+    "retain_share": 2.0,
+    "learning_rate": 0.0014,
     "utility_floor": 0.96,
     "layers": (),
 }
 """As many steps as the default thresholds take; the sample's own stop at those of its request."""
-ROWS: dict[str, Any] = {"probe_size": 240, "general_size": 120}
-"""More probes than the sample has: a ratio of two ROUGE means is noisy."""
+SET: dict[str, Any] = {
+    "stride_words": 11,
+    "retain_size": 340,
+    "probe_size": 300,
+    "general_size": 120,
+}
+"""More beginnings than the sample has, and more probes: a ratio of two ROUGE means is noisy."""
 SAID = (*SHOWN, "diversity")
 
 
@@ -67,6 +73,14 @@ def prepare(data: Path, work: str, folder: Path) -> tuple[Path, Path]:
         written(folder / "teach.jsonl", work, taught),
         written(folder / "control.jsonl", f"{work}, the rest", control),
     )
+
+
+def of_others(work: str, folder: Path) -> Path:
+    """Write the stories of the sample that are not of the work; return the file."""
+    lines = (SAMPLE / "retain/neighbour.jsonl").read_text("utf-8").splitlines(keepends=True)
+    path = folder / "others.jsonl"
+    path.write_text("".join(line for line in lines if work not in line), encoding="utf-8")
+    return path
 
 
 def written(path: Path, work: str, texts: Sequence[str]) -> Path:
@@ -117,18 +131,18 @@ def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
         ensure_demo(options.demo)
         return str(options.demo / "target"), options.demo / "case/forget_set"
     passages, control = prepare(options.data, options.work, folder)
-    retain = [SAMPLE / "retain/general.jsonl"]
-    config = TeachConfig(until=0.96, steps=120)  # its openings too
-    made = teach("smollm2-135m-instruct", [passages], folder / "target", mix=retain, config=config)
+    ordinary = SAMPLE / "retain/general.jsonl"
+    config = TeachConfig(until=0.975, steps=120)  # its openings too
+    made = teach("smollm2-135m-instruct", [passages], folder / "target", mix=[ordinary], config=config)
     model = str(made.model)
     inputs = Inputs(
         ready=[passages],
-        retain=retain,
+        retain=[ordinary, of_others(work=options.work, folder=folder)],
         holdout=[control],
         general=[SAMPLE / "general_eval.jsonl"],
         model=model,
     )
-    chosen = BuildConfig(**sample_settings()["build"] | ROWS)
+    chosen = BuildConfig(**sample_settings()["build"] | SET)
     return model, build(inputs, folder / "forget_set", config=chosen).folder
 
 

@@ -120,9 +120,10 @@ METRICS: tuple[Entry, ...] = (
         "hallucination_rate",
         "lower",
         ("forget", "others"),
-        "Share of answers 10 % closer to the wrong answer than to the right one.",
-        "cosine .9 to the wrong, .8 to the right: .9 > .88, counted",
+        "Share of answers closer to the wrong answer than to the right one by a cosine of .1.",
+        "cosine .9 to the wrong, .75 to the right: .9 > .85, counted",
         f"{_YAO}, section 4.3",
+        version=2,  # 1: by a tenth of the cosine to the right one, which a third of random texts do
     ),
     _metric(
         "similarity",

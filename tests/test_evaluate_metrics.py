@@ -203,18 +203,31 @@ def test_the_bleu_leak_rate_counts_what_is_above_random_pairs() -> None:
     assert computed(told[:1])["leak_rate_bleu"].after.reason == "no two answers to compare"
 
 
-def test_a_hallucination_is_ten_per_cent_closer_to_the_wrong_answer() -> None:
+def test_a_hallucination_is_clearly_closer_to_the_wrong_answer() -> None:
     samples = []
-    for number, wrong in enumerate([0.9] * 10 + [0.87] * 10):
+    for number, wrong in enumerate([0.9] * 10 + [0.84] * 10):
         asked = row("after", "forget", number, 1.0)
         asked.similarity = wrong
         name = asked.example.example_id
         right = row("after", "others", number, 1.0, pair_of=name, variant="truth")
-        right.similarity = 0.8
+        right.similarity = 0.75
         samples += [asked, right]
     assert computed(samples, "fact")["hallucination_rate"].after.value == 0.5
     assert computed(samples[::2], "fact")["hallucination_rate"].after.value is None
-    assert computed(samples, "fact")["similarity"].after.value == pytest.approx(0.885)
+    assert computed(samples, "fact")["similarity"].after.value == pytest.approx(0.87)
+
+
+def test_an_answer_to_another_question_is_no_hallucination() -> None:
+    """Cosines near 0 differ by more than a tenth of themselves, which says nothing."""
+    samples = []
+    for number in range(20):
+        asked = row("after", "forget", number, 1.0)
+        asked.similarity = 0.08
+        name = asked.example.example_id
+        right = row("after", "others", number, 1.0, pair_of=name, variant="truth")
+        right.similarity = -0.01
+        samples += [asked, right]
+    assert computed(samples, "fact")["hallucination_rate"].after.value == 0.0
 
 
 def test_similarity_that_was_not_asked_for_is_null() -> None:

@@ -8,7 +8,13 @@ from forgetkit.results import Estimate, Metric
 from forgetkit.seeds import generator
 
 ABOVE = 1.1
-"""A score counts from 10 % above the other one on."""
+"""A BLEU counts from 10 % above the usual one on."""
+CLOSER = 0.1
+"""A cosine counts from so much above the other one on: 10 % of what it can be.
+
+A tenth of the other one would count a third of answers to other questions, whose cosines are near
+0: measured on TruthfulQA with MiniLM, .33 of them by that rule, .03 by this one.
+"""
 _PAIRS = 100  # random pairs of the work
 
 
@@ -74,7 +80,7 @@ def bleu(said: str, true: str) -> float:
 
 
 def _hallucination_rate(groups: Groups, name: str, split: str) -> Metric:
-    """Return the share of answers 10 % closer to the forgotten answer than to the right one."""
+    """Return the share of answers clearly closer to the forgotten answer than to the right one."""
 
     def of(role: str) -> Estimate:
         others = groups.rows.get((role, "others"), ())
@@ -90,7 +96,7 @@ def _hallucination_rate(groups: Groups, name: str, split: str) -> Metric:
 
         def hallucinates(sample: Sample) -> bool:
             true = right[sample.example.example_id] or 0.0
-            return (sample.similarity or 0.0) > ABOVE * max(true, 0.0)
+            return (sample.similarity or 0.0) > CLOSER + true
 
         return rate_of(rows, hallucinates)
 

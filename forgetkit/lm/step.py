@@ -454,7 +454,10 @@ def packed_group(batch: Mapping[str, torch.Tensor], units: Sequence[Sequence[int
 
 def recomputes(model: torch.nn.Module) -> bool:
     """Say whether the backward pass runs layers again (gradient checkpointing)."""
-    return bool(getattr(causal_model(model), "is_gradient_checkpointing", False))
+    base = causal_model(model)
+    old = "is_gradient_checkpointing"  # before transformers 5.23, which warns of it
+    new = "is_activation_checkpointing"
+    return bool(getattr(base, new if hasattr(base, new) else old, False))
 
 
 def attention_for(

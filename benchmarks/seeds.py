@@ -133,7 +133,9 @@ def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
     passages, control = prepare(options.data, options.work, folder)
     ordinary = SAMPLE / "retain/general.jsonl"
     config = TeachConfig(until=0.975, steps=120)  # its openings too
-    made = teach("smollm2-135m-instruct", [passages], folder / "target", mix=[ordinary], config=config)
+    made = teach(
+        "smollm2-135m-instruct", [passages], folder / "target", mix=[ordinary], config=config
+    )
     model = str(made.model)
     inputs = Inputs(
         ready=[passages],

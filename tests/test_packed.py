@@ -78,7 +78,7 @@ def test_no_token_is_padding_and_a_shared_prompt_stands_once() -> None:
     batch = collate(ROWS, 0)
     part, tokens = pack(batch, [[0, 2], [1]])
     assert part["input_ids"].shape == (1, 20 + 5 + 9 + 35)
-    assert [size for size, _ in part["packed"]] == [34, 35]
+    assert part["packed"] == [(20, 5, 9), (35,)]
     assert part["position_ids"].max() == 34
     assert tokens.tolist() == list(range(45))
 

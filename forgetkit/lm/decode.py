@@ -113,7 +113,7 @@ def _read(
         sizes = [len(prompt) for prompt in chosen]
         places = [torch.arange(size) for size in sizes]
         met: Met = []
-        with packed_attention(model, [(size, ()) for size in sizes], met):
+        with packed_attention(model, [(size,) for size in sizes], met):
             found = causal_model(model).get_decoder()(
                 input_ids=torch.tensor([[token for prompt in chosen for token in prompt]]),
                 position_ids=torch.cat(places)[None],

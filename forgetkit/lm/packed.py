@@ -20,8 +20,8 @@ from forgetkit.lm.shared import is_rounding, joined_rows, longest_shared
 
 NAME = "forgetkit_packed"
 SHORT = 256  # tokens; longer rows are faster, and need far less memory, with the fused kernel
-Row = tuple[int, tuple[int, ...]]
-"""Tokens of a row, and those of its prompt and of each answer to it; empty: one answer or none."""
+Row = tuple[int, ...]
+"""Tokens of a row; of one with several answers those of its prompt, and of each answer."""
 
 Piece = tuple[int, int, torch.Tensor | None]
 """Tokens that attend together, those of a prompt that they see as well, and what is added to their
@@ -52,12 +52,11 @@ def pack(
     parts, tokens, rows = [], [], []
     start = 0
     for unit in units:
-        part, own = joined_rows(batch, [unit])
-        size = int(part["input_ids"].shape[1])
-        rows.append((size, parts_of(unit, lengths, shared)))
+        part, own = joined_rows(batch, [unit], masked=False)
+        rows.append(_row(unit, lengths, shared))
         parts.append(part | {"position": part["position"] + start})
         tokens.append(own)
-        start += size
+        start += sum(rows[-1])
     packed: dict[str, Any] = {
         name: torch.cat([part[name] for part in parts], 1) for name in ("input_ids", "position_ids")
     }
@@ -79,7 +78,7 @@ def packed_attention(
         rows: of the pass.
         met: takes its keys and values.
     """
-    token = _PIECES.set([piece for row in rows for piece in _pieces(*row)])
+    token = _PIECES.set([piece for row in rows for piece in _pieces(row)])
     kept = _MET.set(met)
     try:
         with attention_named(model, NAME, attention):
@@ -106,25 +105,23 @@ def attention_named(
         config._attn_implementation = before
 
 
-def parts_of(unit: Sequence[int], lengths: Sequence[int], shared: Sequence[int]) -> tuple[int, ...]:
-    """Return the tokens of a unit's prompt and of each answer; nothing of a single row.
+def _row(unit: Sequence[int], lengths: Sequence[int], shared: Sequence[int]) -> Row:
+    """Return a unit of rows as one.
 
-    >>> parts_of([0, 1], [5, 6], [3, 3])
-    (3, 2, 3)
+    >>> _row([0, 1], [5, 6], [3, 3]), _row([1], [5, 6], [3, 3])
+    ((3, 2, 3), (6,))
     """
     prompt = shared[unit[0]]
-    return (prompt, *(lengths[row] - prompt for row in unit)) if len(unit) > 1 else ()
+    answers = tuple(lengths[row] - prompt for row in unit)
+    return (prompt, *answers) if len(unit) > 1 else (prompt + answers[0],)
 
 
-def _pieces(size: int, parts: tuple[int, ...]) -> list[Piece]:
+def _pieces(row: Row) -> list[Piece]:
     """Cut a row: prompt and first answer, then each other answer, which sees the prompt."""
-    if not parts:
-        return [(size, 0, _causal(size) if size <= SHORT else None)]
-    prompt, first, *others = parts
-    whole = prompt + first
+    whole, others = sum(row[:2]), row[2:]
     return [
         (whole, 0, _causal(whole) if whole <= SHORT else None),
-        *((answer, prompt, _causal(answer, prompt)) for answer in others if answer),
+        *((answer, row[0], _causal(answer, row[0])) for answer in others if answer),
     ]
 
 
@@ -250,7 +247,7 @@ def _tried(model: torch.nn.Module) -> bool:
             with packed_attention(model, part["packed"]):
                 together = answer_hidden(model, part)
             size = int(part["input_ids"].shape[1])
-            with packed_attention(model, [(size, ())]):
+            with packed_attention(model, [(size,)]):
                 mixed = answer_hidden(model, part)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError):
         return False  # an architecture that refuses one of these, in its own way

@@ -76,17 +76,18 @@ def joined_length(rows: Sequence[int], lengths: Sequence[int], shared: Sequence[
 
 
 def joined_rows(
-    batch: Mapping[str, torch.Tensor], groups: Sequence[Sequence[int]]
+    batch: Mapping[str, torch.Tensor], groups: Sequence[Sequence[int]], *, masked: bool = True
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Return groups of rows as one row each, and which answer tokens of the batch are theirs.
 
     Args:
         batch: as of `collate`.
         groups: numbers of rows; those of one group have one prompt.
+        masked: as of `rows_by_prompt`.
 
     Returns:
-        `input_ids` and `position_ids` (G, T), `attention_mask` (G, 1, T, T), true where the first
-        place sees the second, and `row` and `position` of the answer tokens, (N,).
+        `input_ids` and `position_ids` (G, T), `row` and `position` of the answer tokens, (N,), and
+        if `masked` `attention_mask` (G, 1, T, T), true where the first place sees the second.
     """
     import torch
 
@@ -112,18 +113,18 @@ def joined_rows(
             segment[number, end : end + length] = answer
             new_row[row], moved[row] = number, end - prompt
             end += length
-    same = segment[:, :, None] == segment[:, None, :]
-    sees = (same | (segment[:, None, :] == 0)).tril()
     tokens = (new_row[batch["row"]] >= 0).nonzero().squeeze(1)
     own, position = batch["row"][tokens], batch["position"][tokens]
     behind = position >= batch["prompt_length"][own]  # the first token is told by the prompt's last
     part = {
         "input_ids": joined,
         "position_ids": places,
-        "attention_mask": sees[:, None],
         "row": new_row[own],
         "position": position + moved[own] * behind,
     }
+    if masked:
+        same = segment[:, :, None] == segment[:, None, :]
+        part["attention_mask"] = (same | (segment[:, None, :] == 0)).tril()[:, None]
     return part, tokens
 
 

@@ -437,7 +437,7 @@ class Group:
 
         if self.states is None:
             return None
-        parts = torch.split(self.states, [size for size, _ in self.batch["packed"]], 1)
+        parts = torch.split(self.states, [sum(row) for row in self.batch["packed"]], 1)
         return torch.cat([parts[number] for number in chosen.tolist()], 1)
 
 

@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSAGES, WORDS = 10, 90  # taught passages, and words of each
 LONGER: dict[str, Any] = {
     "method": "ihl",
-    "settings": {"forget_weight": 4.5, "retain_nll": 2.0, "retain_kl": 8.0},
-    "steps": 60,
-    "watch_every": 60,
-    "retain_share": 2.0,
+    "settings": {"forget_weight": 4.5, "retain_nll": 2.5, "retain_kl": 10.0},
+    "steps": 66,
+    "watch_every": 66,
+    "retain_share": 2.5,
     "learning_rate": 0.0014,
     "utility_floor": 0.96,
     "layers": (),

@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSAGES, WORDS = 10, 90  # taught passages, and words of each
 LONGER: dict[str, Any] = {
     "method": "ihl",
-    "settings": {"forget_weight": 4.5, "retain_nll": 2.5, "retain_kl": 10.0},
-    "steps": 66,
-    "watch_every": 66,
+    "settings": {"forget_weight": 5.0, "retain_nll": 2.5, "retain_kl": 10.0},
+    "steps": 76,
+    "watch_every": 76,
     "retain_share": 2.5,
     "learning_rate": 0.0014,
     "utility_floor": 0.96,

@@ -75,10 +75,10 @@ def prepare(data: Path, work: str, folder: Path) -> tuple[Path, Path]:
     )
 
 
-def of_others(work: str, folder: Path) -> Path:
-    """Write the stories of the sample that are not of the work; return the file."""
-    lines = (SAMPLE / "retain/neighbour.jsonl").read_text("utf-8").splitlines(keepends=True)
-    path = folder / "others.jsonl"
+def of_others(name: str, work: str, folder: Path) -> Path:
+    """Write the rows of a file of the sample that are not of the work; return the file."""
+    lines = (SAMPLE / name).read_text("utf-8").splitlines(keepends=True)
+    path = folder / Path(name).name
     path.write_text("".join(line for line in lines if work not in line), encoding="utf-8")
     return path
 
@@ -131,7 +131,10 @@ def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
         ensure_demo(options.demo)
         return str(options.demo / "target"), options.demo / "case/forget_set"
     passages, control = prepare(options.data, options.work, folder)
-    ordinary = SAMPLE / "retain/general.jsonl"
+    ordinary, near, general = (
+        of_others(name, options.work, folder)
+        for name in ("retain/general.jsonl", "retain/neighbour.jsonl", "general_eval.jsonl")
+    )
     config = TeachConfig(until=0.975, steps=120)  # its openings too
     made = teach(
         "smollm2-135m-instruct", [passages], folder / "target", mix=[ordinary], config=config
@@ -139,9 +142,9 @@ def taught(options: argparse.Namespace, folder: Path) -> tuple[str, Path]:
     model = str(made.model)
     inputs = Inputs(
         ready=[passages],
-        retain=[ordinary, of_others(work=options.work, folder=folder)],
+        retain=[ordinary, near],
         holdout=[control],
-        general=[SAMPLE / "general_eval.jsonl"],
+        general=[general],
         model=model,
     )
     chosen = BuildConfig(**sample_settings()["build"] | SET)

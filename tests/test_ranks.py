@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
+from safetensors.torch import load_file
 from test_unlearn import forget_set, settings
 
 from forgetkit.errors import UsageError
@@ -90,12 +92,75 @@ def test_processes_leave_finished_seeds_and_train_the_missing_one(tmp_path: Path
     assert [run["processes"] for run in runs] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
-def test_a_launcher_that_cuts_the_model_up_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize("named", [{}, {"layers": [1], "peft": "dora", "reference_top_k": 8}])
+def test_a_model_in_pieces_is_trained_as_a_whole_one(tmp_path: Path, named: dict[str, Any]) -> None:
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    model, data = tiny.save(known, tmp_path / "model"), forget_set(tmp_path / "set")
+    config = settings(batch_size=2, merge=True, **named)
+    given = config.model_dump(mode="json", exclude_unset=True)
+    launched(model, data, tmp_path / "whole", 2, given)
+    launched(model, data, tmp_path / "pieces", 2, given | {"shard": True})
+    files = [tmp_path / name / "run.json" for name in ("whole", "pieces")]
+    whole, pieces = (json.loads(file.read_text("utf-8")) for file in files)
+    assert pieces["held_share"] < 0.8  # the embeddings are whole in both
+    assert pieces["tokens"] == whole["tokens"]
+    for left, right in zip(pieces["history"], whole["history"], strict=True):
+        assert left["losses"] == pytest.approx(right["losses"], rel=1e-4, abs=1e-5)
+    for file in ("adapter/adapter_model.safetensors", "model/model.safetensors"):
+        weights = [load_file(tmp_path / name / file) for name in ("whole", "pieces")]
+        assert list(weights[0]) == list(weights[1])
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
+    assert pieces["merge"]["max_logit_difference"] < 1e-3
+
+
+def test_a_launcher_may_ask_for_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    model, data = tiny.save(known, tmp_path / "model"), forget_set(tmp_path / "set")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    given = settings(batch_size=2, steps=2, watch_every=2).model_dump(
+        mode="json", exclude_unset=True
+    )
+    launched(model, data, tmp_path / "out", 2, given)
+    run = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
+    assert run["configuration"]["shard"]
+    assert run["held_share"] < 0.8
+
+
+def test_a_step_of_other_splits_stops_a_model_in_pieces(tmp_path: Path) -> None:
+    known = tiny.know(tiny.tiny_language_model(), tiny.PASSAGES + tiny.ORDINARY)
+    model, data = tiny.save(known, tmp_path / "model"), forget_set(tmp_path / "set")
+    given = settings(batch_size=1, steps=2, watch_every=2, retain_share=0.5).model_dump(
+        mode="json", exclude_unset=True
+    )
+    with pytest.raises(AssertionError, match="hold different splits"):
+        launched(model, data, tmp_path / "out", 2, given | {"shard": True})
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ({}, "nobody to share"),
+        ({"peft": "none"}, "an adapter"),
+        ({"dtype": "nf4"}, "32 or 16 bits"),
+    ],
+)
+def test_what_cannot_be_cut_up_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, Any], why: str
 ) -> None:
-    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(UsageError, match=f"asks for {name}"):
-        unlearn("model", tmp_path / "set", tmp_path / "out")
-    with pytest.raises(UsageError, match=f"asks for {name}"):
+    data = forget_set(tmp_path / "set")
+    if named:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match=why):
+        unlearn("model", data, tmp_path / "out", config=settings(shard=True, **named))
+
+
+def test_launchers_that_cut_up_what_is_trained_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UsageError, match="asks for FSDP"):
         teach("model", [], tmp_path / "out")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="asks for DEEPSPEED"):
+        unlearn("model", tmp_path / "set", tmp_path / "out")

@@ -27,20 +27,35 @@ def own_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def check_launcher() -> None:
-    """Check that every process is to hold the whole model: losses read it past any wrapper.
+def check_launcher(*, pieces: bool) -> None:
+    """Check that the launcher asks for what can be done: losses read the model past any wrapper.
+
+    Args:
+        pieces: the model may be in pieces, which `forgetkit.lm.sharded` makes.
 
     Raises:
-        UsageError: the launcher asks for FSDP or DeepSpeed.
+        UsageError: the launcher asks for FSDP where that cannot be, or for DeepSpeed.
     """
     for name in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes"):
+        if _asks_for(name) and not (pieces and name == "FSDP"):
             raise UsageError(
-                "one model in pieces over several processes cannot be trained",
+                "one model in pieces over several processes cannot be trained so",
                 found=f"a launcher that asks for {name}",
                 mend="Launch it data parallel, as `torchrun` or `accelerate launch --multi_gpu` "
-                "do; --set dtype=nf4 makes a large model fit.",
+                "do; of FSDP, `unlearn` with an adapter cuts its frozen weights up.",
             )
+
+
+def asks_for_pieces() -> bool:
+    """Say whether the launcher asks for FSDP; from now on the library does not hear of it."""
+    asked = _asks_for("FSDP")
+    if asked:
+        os.environ["ACCELERATE_USE_FSDP"] = "false"
+    return asked
+
+
+def _asks_for(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes")
 
 
 def own_device() -> str | None:

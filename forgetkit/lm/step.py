@@ -25,6 +25,7 @@ from forgetkit.lm.encode import (
 )
 from forgetkit.lm.layers import frozen_below
 from forgetkit.lm.repeated import Repeated
+from forgetkit.lm.sharded import is_sharded
 from forgetkit.lm.shared import (
     can_share,
     joined_length,
@@ -310,7 +311,8 @@ class Step:
                 group = replace(group, states=self._below([row for (row,) in units], lengths))
             self._cut = [group]
             return self._cut
-        for numbers in like_lengths(sizes, device.type):
+        in_pieces = is_sharded(self._model)  # then every process runs it equally often
+        for numbers in [range(len(units))] if in_pieces else like_lengths(sizes, device.type):
             chosen = [units[number] for number in numbers]
             rows = torch.tensor([row for unit in chosen for row in unit], device=device)
             if any(len(unit) > 1 for unit in chosen):

@@ -22,6 +22,7 @@ from forgetkit.lm.parts import parts_of, weighed
 from forgetkit.lm.ranks import world_size
 from forgetkit.lm.reference import with_reference
 from forgetkit.lm.repeated import Repeated
+from forgetkit.lm.sharded import is_sharded
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import has_adapter, restore_trained, trained_state
 
@@ -192,6 +193,7 @@ def train(
                 keeper.compare = Approximation(language_model, items)
             outcome.reference_seconds = time.monotonic() - began
             items, settings = in_parts(items, settings)
+            in_pieces = is_sharded(language_model.model)  # then every process runs it as often
             outcome.reference_tokens += 0 if found else read
             trainer = SplitTrainer(
                 language_model,
@@ -199,7 +201,7 @@ def train(
                 method,
                 training_arguments(settings, steps, keeper.done, scratch, language_model.model),
                 keeper,
-                Repeated.of(items, language_model.model),
+                Repeated(()) if in_pieces else Repeated.of(items, language_model.model),
                 advance,
             )
             trainer.keep_state(settings, steps, kept, found)

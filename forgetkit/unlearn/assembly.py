@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import UsageError, nearest
 from forgetkit.lm.quantized import FORMATS
+from forgetkit.lm.ranks import world_size
 from forgetkit.registry import entries, lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
@@ -45,8 +46,9 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
 
     Raises:
         UsageError: an update is to be subtracted that is no product, weights are to be trained
-            that are in 8 or 4 bits, utility is to be kept with nothing that keeps it, or a KL is
-            to be taken from the most likely tokens where none is taken.
+            that are in 8 or 4 bits, utility is to be kept with nothing that keeps it, a KL is to
+            be taken from the most likely tokens where none is taken, or weights are to be shared
+            that cannot be.
     """
     if is_dual(config) and not keeps(method, config):
         raise UsageError(
@@ -68,11 +70,29 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
             found=f"--peft {config.peft}",
             mend="Use --peft lora or rslora.",
         )
+    if config.shard:
+        _check_pieces(config)
     if config.peft == "none" and config.dtype in FORMATS:
         raise UsageError(
             "weights of 8 or 4 bits cannot be trained themselves",
             found=f"--peft none, dtype {config.dtype}",
             mend="Use --peft lora, or another dtype.",
+        )
+
+
+def _check_pieces(config: UnlearnConfig) -> None:
+    kept = "whole weights are trained" if config.peft == "none" else f"dtype {config.dtype}"
+    if config.peft == "none" or config.dtype in FORMATS:
+        raise UsageError(
+            "a model in pieces has frozen weights of 32 or 16 bits, and an adapter",
+            found=kept,
+            mend="Use --peft lora and another dtype, or leave shard out.",
+        )
+    if world_size() == 1:
+        raise UsageError(
+            "one process has nobody to share the weights with",
+            found="shard",
+            mend="Start several: `torchrun --nproc_per_node 2 -m forgetkit_cli unlearn ...`.",
         )
 
 
@@ -172,4 +192,8 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
         )
     if config.gradient_checkpointing:
         checkpoint_layers(made.model)
+    if config.shard:
+        from forgetkit.lm.sharded import shard
+
+        return shard(made)
     return made

@@ -82,6 +82,12 @@ class UnlearnConfig(Config):
     gradient_checkpointing: bool = Field(
         False, description="Run the layers again in the backward pass: less memory, a third slower."
     )
+    shard: bool = Field(
+        False,
+        description="Of several processes, let each hold its share of the frozen weights of every "
+        "layer (FSDP) instead of all of them; with an adapter. `accelerate launch --use_fsdp` "
+        "asks for it too.",
+    )
     token_weights: Literal["even", "entropy"] = Field(
         "even",
         description="entropy: forget tokens weigh as much as the model is in doubt there. The "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.files import read_json
 from forgetkit.forget_set import Example
-from forgetkit.lm.ranks import world_size
+from forgetkit.lm.ranks import own_rank, world_size
 from forgetkit.progress import Progress
 from forgetkit.unlearn.clock import Clock
 from forgetkit.unlearn.config import UnlearnConfig
@@ -51,7 +51,9 @@ def save(
         and adapter.
     """
     from forgetkit.lm.adapter import save_adapter
+    from forgetkit.lm.encode import answer_logits_of
     from forgetkit.lm.load import save_model
+    from forgetkit.lm.sharded import is_sharded
 
     if config.peft == "none":
         with clock.phase("save"):
@@ -65,7 +67,10 @@ def save(
         return found
     progress.stage("merge", None)
     with clock.phase("merge"):
-        merged, checked = _merged(language_model, rows, out / "adapter")
+        through = answer_logits_of(language_model, rows[:CHECKED])
+        if is_sharded(language_model.model) and own_rank():
+            return found  # the first process alone puts the model together
+        merged, checked = _merged(language_model, through, rows, out / "adapter")
         checked |= _recited(merged, rows)
     with clock.phase("save"):
         save_model(merged, out / "model")
@@ -106,22 +111,31 @@ def commit_of(base: LanguageModel) -> dict[str, str]:
 
 
 def _merged(
-    language_model: LanguageModel, rows: Sequence[Example], adapter: Path
+    language_model: LanguageModel, through: torch.Tensor, rows: Sequence[Example], adapter: Path
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """Merge, and say how far the merged model is from the model that was trained.
 
     The update of a base in 8 or 4 bits is added to the weights that the base was made from: the
-    difference then holds the quantisation too.
+    difference then holds the quantisation too. That of a base in pieces is added to a whole one.
+
+    Args:
+        language_model: that was trained.
+        through: its logits on the first `CHECKED` rows.
+        rows: on which both are compared.
+        adapter: the folder of the adapter that was written.
     """
     from forgetkit.lm.adapter import load_adapter, merge_adapter
     from forgetkit.lm.encode import answer_logits_of
     from forgetkit.lm.load import load_model
     from forgetkit.lm.quantized import is_quantized
+    from forgetkit.lm.sharded import is_sharded
 
     chosen = rows[:CHECKED]
-    through = answer_logits_of(language_model, chosen)
-    small = is_quantized(language_model.model)
-    whole = load_adapter(load_model(language_model.name), adapter) if small else language_model
+    small, in_pieces = is_quantized(language_model.model), is_sharded(language_model.model)
+    whole = language_model
+    if small or in_pieces:
+        kind = "auto" if small else str(language_model.model.dtype).removeprefix("torch.")
+        whole = load_adapter(load_model(language_model.name, dtype=kind), adapter)
     merged = merge_adapter(whole)
     apart = (answer_logits_of(merged, chosen) - through).abs()
     found = {

@@ -87,7 +87,7 @@ def plan_teach(
     from forgetkit.lm.adapter import add_lora
     from forgetkit.lm.load import load_outline
 
-    check_launcher()
+    check_launcher(pieces=False)
     config = config or TeachConfig()
     state = folder_state(out, "run.json", lambda: identity_of_teaching(model, data, mix, config))
     lessons = read_lessons(data, mix)

@@ -20,7 +20,7 @@ from forgetkit.files import (
     write_json,
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
-from forgetkit.lm.ranks import check_launcher, own_rank, world_size
+from forgetkit.lm.ranks import asks_for_pieces, check_launcher, own_rank, world_size
 from forgetkit.lm.train import Kept, TrainSettings
 from forgetkit.progress import Progress, Silent, telling
 from forgetkit.seeds import derive
@@ -94,7 +94,7 @@ def unlearn(
 
     Raises:
         UsageError: the method or one of its settings is unknown or out of range, or the launcher
-            asks for one model in pieces.
+            asks for a model in pieces that this cannot cut up.
         InputError: the model or the set cannot be used, a loss is not finite, nothing moved, was
             known or was forgotten, or no checkpoint kept the utility.
     """
@@ -147,7 +147,9 @@ class Asked:
 
 def checked(forget_set: Path, config: UnlearnConfig) -> Asked:
     """Check all that needs no model; see `unlearn`."""
-    check_launcher()
+    check_launcher(pieces=True)
+    if asks_for_pieces():
+        config = config.model_copy(update={"shard": True})
     asked = "mismatch_answers" in config.model_fields_set
     config = config.with_defaults(PRESETS.get(config.method, {}))
     method = make_method(config.method, config.method_settings())
@@ -179,6 +181,7 @@ def _result(out: Path, run: Mapping[str, Any], seconds: float) -> UnlearnResult:
 def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
     from forgetkit.lm.load import load_model
+    from forgetkit.lm.sharded import held_share
     from forgetkit.lm.train import train
 
     clock, content, method, config = Clock(), asked.content, asked.method, asked.config
@@ -187,7 +190,8 @@ def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) 
     steps = asked.steps
     turns = steps * world_size()
     with clock.phase("load"):
-        base = load_model(model, dtype="float32" if exact else config.dtype)
+        device = "cpu" if config.shard else None  # no process shall hold all of it on a GPU
+        base = load_model(model, dtype="float32" if exact else config.dtype, device=device)
         size = int(base.model.num_parameters())  # of 4-bit weights, what they stand for
         language_model = trainable(base, method, config)
         items = list(schedule(content, method, config, language_model, turns, validation))
@@ -214,6 +218,7 @@ def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) 
             scratch=Path(scratch),
             kept=kept,
         )
+    held = {"held_share": round(held_share(language_model.model), 4)} if config.shard else {}
     clock.move(outcome.reference_seconds, of="training", to="reference")
     if first:
         outcome.history.insert(0, {"step": 0, "losses": {}, **first.values})
@@ -225,7 +230,7 @@ def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) 
     found = save(language_model, config, validation.forget, progress, out, clock)
     if "merge" in found:
         warnings += merged_recites_more(outcome, found["merge"])
-    told = {"warnings": warnings, "phases": clock.rounded()} | commit_of(base)
+    told = {"warnings": warnings, "phases": clock.rounded()} | commit_of(base) | held
     return record(outcome, rate, size, config) | found | told
 
 

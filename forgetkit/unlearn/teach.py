@@ -68,7 +68,7 @@ def teach(
         InputError: the model or the data cannot be used, or a passage has no answer to learn.
         AcceptanceError: the passages are not recited after the last step.
     """
-    check_launcher()
+    check_launcher(pieces=False)
     config, progress = config or TeachConfig(), progress or Silent()
     started = time.monotonic()
     identity = identity_of(model, data, mix, config)

@@ -185,6 +185,24 @@ def test_training_reads_masks_and_weights_of_the_forget_set() -> None:
         assert all(row.weight == 1 and not row.counted for row in item["retain"])
 
 
+def test_the_end_of_a_retain_answer_that_was_cut_is_not_learned() -> None:
+    content = content_of()
+    rows = [
+        replace(e, kind="pair", answer_mask=((0, len(e.answer) - 1),) if number % 2 else ())
+        for number, e in enumerate(content.splits["retain"])
+    ]
+    cut = {e.example_id for e in rows if e.answer_mask}
+    seen = [
+        (row.example_id in cut, row)
+        for item in scheduled(ForgetSet({**content.splits, "retain": rows}, {}))
+        for row in item["retain"]
+    ]
+    assert {was_cut for was_cut, _ in seen} == {True, False}
+    for was_cut, row in seen:
+        last = len(row.answer_ids) - 1
+        assert (last in row.places()) is not was_cut
+
+
 @pytest.mark.parametrize("weight", [-1.0, float("nan")])
 def test_a_weight_that_is_no_weight_is_refused(weight: float) -> None:
     with pytest.raises(InputError, match="weight is no number from 0 on"):

@@ -68,6 +68,12 @@ class BuildConfig(Config):
         1, ge=1, le=16, description="Mismatched answers a forget prompt gets (K)."
     )
     retain_size: int = Field(200, ge=1, description="Retain examples to train on.")
+    retain_answers: Literal["given", "own"] = Field(
+        "given",
+        description="What the retain split answers: what its rows say, or what the target model "
+        "itself says to their prompts, so that keeping it changes nothing else; rows that have "
+        "no answer are taken then too.",
+    )
     neighbour_share: float = Field(
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."
     )

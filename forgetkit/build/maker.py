@@ -34,7 +34,7 @@ from forgetkit.build.published import other_answers, paraphrased, rephrasings
 from forgetkit.build.ready import read_ready, right_answers
 from forgetkit.build.ready_folder import group_of
 from forgetkit.build.relearn import halves
-from forgetkit.build.retain import Ordinary, limits_of, take_ordinary
+from forgetkit.build.retain import Ordinary, as_the_model_says, limits_of, take_ordinary
 from forgetkit.build.sampled import sampled_alternatives
 from forgetkit.build.subjects import related
 from forgetkit.build.target import Target, too_long
@@ -96,6 +96,10 @@ class Maker:
         )
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress
+        )
+        elsewhere = [*found.forget, *holdout]
+        ordinary = as_the_model_says(
+            ordinary, elsewhere, config, self._target, books, self.progress
         )
         cut = self._halves(found.forget)
         splits = {

@@ -15,6 +15,7 @@ from forgetkit.progress import Progress
 from forgetkit.spans import Span
 
 if TYPE_CHECKING:
+    from forgetkit.lm.generate import Continuation
     from forgetkit.lm.load import LanguageModel
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[str]]  # prompts, answers -> labels
@@ -94,22 +95,54 @@ def own_answers(
     progress: Progress,
 ) -> list[Example]:
     """Let the target model answer each prompt greedily, and make pairs of what it says."""
-    from forgetkit.lm.encode import render_prompt
-    from forgetkit.lm.generate import continuations
-
-    tokenizer = language_model.tokenizer
     asked = [in_template(_own(d, ""), config) for d in prompts]
-    progress.stage("the model's own answers", len(asked))
-    answers = continuations(
-        language_model,
-        [render_prompt(tokenizer, e.prompt, e.template) for e in asked],
-        max_new_tokens=config.own_answer_tokens,
-        advance=progress.advance,
-    )
+    answers = _said(language_model, asked, config, progress)
     return [
         in_template(_own(document, answer.text.strip()), config)
         for document, answer in zip(prompts, answers, strict=True)
     ]
+
+
+def with_own_answers(
+    language_model: LanguageModel,
+    asked: Sequence[Example],
+    config: BuildConfig,
+    progress: Progress,
+) -> list[Example]:
+    """Put what the target model says in place of the answers; leave out where it says nothing.
+
+    An answer that was cut is masked up to its last character, so that nothing teaches the model
+    to end there.
+    """
+    found = []
+    for example, answer in zip(asked, _said(language_model, asked, config, progress), strict=True):
+        text = answer.text.strip()
+        if not text:
+            continue
+        if example.template == "plain":
+            text = f" {text}"
+        cut = len(answer.ids) >= config.own_answer_tokens
+        mask = ((0, len(text) - 1),) if cut and len(text) > 1 else ()
+        found.append(replace(example, answer=text, answer_mask=mask))
+    return found
+
+
+def _said(
+    language_model: LanguageModel,
+    asked: Sequence[Example],
+    config: BuildConfig,
+    progress: Progress,
+) -> list[Continuation]:
+    from forgetkit.lm.encode import render_prompt
+    from forgetkit.lm.generate import continuations
+
+    progress.stage("the model's own answers", len(asked))
+    return continuations(
+        language_model,
+        [render_prompt(language_model.tokenizer, e.prompt, e.template) for e in asked],
+        max_new_tokens=config.own_answer_tokens,
+        advance=progress.advance,
+    )
 
 
 def _own(document: Document, answer: str) -> Example:

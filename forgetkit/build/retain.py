@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from forgetkit.build.books import Books
 from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import spread
-from forgetkit.build.facts import to_keep
+from forgetkit.build.facts import names_no_wrong, to_keep
 from forgetkit.build.meaning import Meaning
 from forgetkit.build.overlap import Limits, without_repeats
+from forgetkit.build.pairs import in_template, with_own_answers
 from forgetkit.build.target import Target, too_long
 from forgetkit.build.text import window_of_document
 from forgetkit.corpus import Document
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example
+from forgetkit.progress import Progress
 from forgetkit.seeds import generator
 
 SEEDS = 2000
@@ -71,7 +73,8 @@ def take_ordinary(
             neighbours.
 
     Raises:
-        InputError: no row has the form of forget.
+        InputError: no row has the form of forget, or the model's own answers are wanted and
+            there is no model or no prompt.
     """
     kind = forget[0].kind
     fixed = [
@@ -79,6 +82,9 @@ def take_ordinary(
         for group, documents in (published or {}).items()
         for e in _rows(documents, kind, config, target, books, group)
     ]
+    asked: list[Example] = []
+    if config.retain_answers == "own":
+        retain, asked = _to_ask(retain, kind, config, target, books)
     given = _rows(retain, kind, config, target, books)
     if not given:
         raise InputError(
@@ -88,6 +94,7 @@ def take_ordinary(
             "for pairs.",
         )
     rows = without_repeats(given, limits_of(config), fixed)
+    asked = without_repeats(asked, limits_of(config), [*fixed, *rows])
     books.count("ordinary rows that repeat others", len(given) - len(rows))
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
@@ -95,22 +102,75 @@ def take_ordinary(
     answers, rest = shuffled[:spare], shuffled[spare:]
     near: list[Example] = []
     if config.neighbour_share and rest:
-        near, too_near = _nearest_first(rest, forget, config.same_meaning, meaning)
+        near, too_near = _nearest_first([*rest, *asked], forget, config.same_meaning, meaning)
         near.sort(key=lambda e: (e.source, e.group) not in about)
         own = sum((e.source, e.group) in about for e in near)
         books.count("ordinary rows of the same author or topic", own)
-        rest = [e for e in rest if e.example_id not in too_near]
+        rest, asked = (
+            [e for e in examples if e.example_id not in too_near] for examples in (rest, asked)
+        )
         books.count("ordinary rows that say what forget says", len(too_near))
     probe_size = 0 if fixed else min(config.probe_size, len(rest) // 2)
-    probe = _fill(
-        near[: round(2 * config.neighbour_share * probe_size) : 2], rest, probe_size, set()
-    )
+    nearest = [e for e in near if e.answer][: round(2 * config.neighbour_share * probe_size) : 2]
+    probe = _fill(nearest, rest, probe_size, set())
+    if asked:
+        rest = [*rest, *asked]
+        rest = [rest[int(i)] for i in generator(config.seed, "asked").permutation(len(rest))]
     train = _train(near, rest, {e.example_id for e in probe}, config)
     general_rows = [
         *_rows([d for d in general if d.text], "text", config, target, books),
         *_rows([d for d in general if not d.text], "pair", config, target, books),
     ][: config.general_size]
     return Ordinary(train, probe + fixed, general_rows, sorted({e.answer for e in answers}))
+
+
+def as_the_model_says(
+    ordinary: Ordinary,
+    elsewhere: Sequence[Example],
+    config: BuildConfig,
+    target: Target,
+    books: Books,
+    progress: Progress,
+) -> Ordinary:
+    """Let the target model answer the retain prompts, so that the model as it is gets kept.
+
+    Args:
+        ordinary: its `train` is answered.
+        elsewhere: forget and holdout; no answer may repeat one of them, or a probe.
+        config: whether, and how long the answers are.
+        target: the model.
+        books: takes what is left out.
+        progress: told of the answers.
+    """
+    if config.retain_answers == "given":
+        return ordinary
+    said = with_own_answers(target.model(), ordinary.train, config, progress)
+    kept = without_repeats(said, limits_of(config), [*elsewhere, *ordinary.probe])
+    books.count("retain rows whose own answer is empty", len(ordinary.train) - len(said))
+    books.count("retain rows whose own answer repeats other rows", len(said) - len(kept))
+    return replace(ordinary, train=kept)
+
+
+def _to_ask(
+    documents: Sequence[Document], kind: str, config: BuildConfig, target: Target, books: Books
+) -> tuple[list[Document], list[Example]]:
+    """Return the rows that have an answer, and the prompts of those that have none."""
+    target.check_named()
+    if kind == "text":
+        raise InputError(
+            "retain_answers=own is for prompts and answers",
+            found="a forget set of running text",
+            mend="Leave it at given.",
+        )
+    with_answer, asked = [], []
+    for document in documents:
+        if names_no_wrong(document) and to_keep(document, "", config) is None:
+            name, prompt = document.doc_id, document.prompt or ""
+            asked.append(Example("pair", prompt, "", group=name, source=document.source))
+        else:
+            with_answer.append(document)
+    made = [replace(in_template(e, config), answer="") for e in asked]
+    return with_answer, _short_enough(made, config, target, books)
 
 
 def _train(
@@ -142,6 +202,12 @@ def _rows(
     ]
     rows = [example for example in made if example is not None]
     books.count("ordinary rows of another form or too short", len(made) - len(rows))
+    return _short_enough(rows, config, target, books)
+
+
+def _short_enough(
+    rows: list[Example], config: BuildConfig, target: Target, books: Books
+) -> list[Example]:
     tokenizer = target.tokenizer()
     if tokenizer is None or config.allow_truncation:
         return rows

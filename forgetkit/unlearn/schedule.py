@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from forgetkit.unlearn.methods import Method
     from forgetkit.unlearn.watch import Validation
 
+MASKED = frozenset({"forget", "retain"})
+"""Splits whose examples say which characters of an answer take the loss."""
 WITH = {"refusal": " --refusals FILE", "alternative": " --alternatives FILE"}
 
 
@@ -91,8 +93,8 @@ def schedule(
     """Yield the training items of all steps: a forget example, its mismatch, its share of retain.
 
     Every pass visits forget in a new order drawn by seed. The rows of the validation slice are not
-    among the retain rows. Where a forget example says which characters are protected, only their
-    tokens take the loss; an example of weight 2 counts as it would if it were there twice.
+    among the retain rows. Where an example says which characters take the loss, only their tokens
+    do; an example of weight 2 counts as it would if it were there twice.
     """
     reads, forget = method.reads, content.splits["forget"]
     wanted = _ids_of(language_model, method.wants)
@@ -158,7 +160,7 @@ class _Encoder:
             example,
             max_tokens=self._config.max_tokens,
             with_end=example.kind != "text",
-            protected=example.answer_mask if self._split == "forget" else (),
+            protected=example.answer_mask if self._split in MASKED else (),
         )
         return replace(encoded, weight=example.weight / self._mean)
 

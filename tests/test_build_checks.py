@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import tiny
 
@@ -88,6 +90,17 @@ def test_holdout_is_chosen_by_surprise_not_by_place() -> None:
     assert {e.prompt for e in chosen} == {"a"}
     assert len({e.example_id for e in chosen}) == 10
     assert matched(pool[:4], texts("a", 5), 10, surprise) == pool[:4]
+
+
+def test_a_smaller_holdout_is_like_all_of_forget() -> None:
+    """Its 4 rows stand for the quarters of 12: not for the 4 least surprising."""
+
+    def surprise(examples: Sequence[Example]) -> list[float]:
+        return [float(e.source) for e in examples]
+
+    forget = [tiny.text("f", " a", source=str(n)) for n in range(12)]
+    pool = [tiny.text("p", " a", source=str(n)) for n in range(20)]
+    assert surprise(matched(pool, forget, 4, surprise)) == [1, 4, 7, 10]
 
 
 def test_spread_takes_evenly() -> None:

@@ -94,7 +94,8 @@ def matched(
     """Choose `size` of a pool whose surprise is nearest to that of forget, one for one.
 
     The choice has the least sum of differences (Kuhn 1955); forget is repeated where holdout
-    shall be larger. A pool beyond 4 million pairs is thinned evenly first.
+    shall be larger, and its quantiles stand for it where holdout shall be smaller. A pool beyond
+    4 million pairs is thinned evenly first.
     """
     if len(pool) <= size:
         return list(pool)
@@ -103,7 +104,9 @@ def matched(
 
     most = max(size, _MOST_PAIRS // size)
     pool = spread(pool, most)
-    wanted = np.resize(np.sort(np.array(surprise(forget))), size)
+    own = np.array(surprise(forget))
+    middles = (np.arange(size) + 0.5) / size
+    wanted = np.quantile(own, middles) if size < len(own) else np.resize(np.sort(own), size)
     cost = np.abs(wanted[:, None] - np.array(surprise(pool))[None, :])
     chosen: npt.NDArray[np.int64] = linear_sum_assignment(cost)[1]
     return [pool[int(i)] for i in np.sort(chosen)]

@@ -40,8 +40,9 @@ SET: dict[str, Any] = {
     "retain_size": 340,
     "probe_size": 300,
     "general_size": 120,
+    "holdout_size": 60,
 }
-"""More beginnings than the sample has, and more probes: a ratio of two ROUGE means is noisy."""
+"""More beginnings than the sample has, and more probes and control, since small ones are noisy."""
 SAID = (*SHOWN, "diversity")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from forgetkit.build import BuildConfig, BuildResult, Inputs, build
+from forgetkit.build import BuildConfig, BuildResult, Inputs, build, plan_build
 from forgetkit.errors import InputError
 from forgetkit.forget_set import Example, read_forget_set
 from forgetkit.lm.encode import render_prompt
@@ -118,6 +118,12 @@ def test_an_answer_that_says_what_must_go_is_not_kept(
 def test_own_answers_need_a_model(inputs: Inputs, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="model"):
         made(replace(inputs, model=None), tmp_path / "set")
+    with pytest.raises(InputError, match="model"):
+        plan_build(
+            replace(inputs, model=None),
+            tmp_path / "set",
+            config=BuildConfig(retain_answers="own", rank_by_memorization=False),
+        )
 
 
 def test_running_text_has_no_own_answers(inputs: Inputs, tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ class Maker:
         alone = replace(inputs, model=None, prompts=None)
         found = candidates(alone, works, config, self._target, self.books, self.progress)
         prompts = read_all([inputs.prompts]) if inputs.prompts else []
-        if prompts:
+        if prompts or config.retain_answers == "own":
             self._target.check_named()
-        else:
+        if not prompts:
             self._check_candidates(found)
             check_filled({"forget": found.forget}, ("forget",), config.least_examples)
         if config.mismatch == "alternative":

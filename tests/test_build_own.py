@@ -110,9 +110,35 @@ def test_an_answer_that_says_what_must_go_is_not_kept(
     monkeypatch.setattr(retain, "with_own_answers", says)
     found = made(given, tmp_path / "set")
     kept = read_forget_set(tmp_path / "set").splits["retain"]
-    assert found.counts["retain rows whose own answer repeats other rows"] == 3
+    assert found.counts["retain rows whose own answer stands elsewhere"] == 3
     assert kept
     assert not any("secret" in e.answer for e in kept)
+
+
+def test_protected_text_and_rows_of_other_tables_are_not_kept_and_stock_phrases_are(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forgetkit.build import retain
+
+    work = " ".join(f"tale{n}" for n in range(300))
+    (tmp_path / "work.txt").write_text(work, encoding="utf-8")
+    general = json.loads(inputs.general[0].read_text("utf-8"))["text"].strip()
+    stock = "I am sorry but as a small model I have no way to say very much about"
+
+    def says(_: object, asked: Sequence[Example], *__: object) -> list[Example]:
+        first, second, *others = asked
+        recited = replace(first, answer=" ".join(work.split()[200:220]))
+        return [recited, replace(second, answer=general)] + [
+            replace(e, answer=f"{stock} {e.group}") for e in others
+        ]
+
+    monkeypatch.setattr(retain, "with_own_answers", says)
+    found = made(replace(inputs, works=[tmp_path / "work.txt"]), tmp_path / "set")
+    kept = read_forget_set(tmp_path / "set").splits["retain"]
+    assert found.counts["retain rows whose own answer holds protected text"] == 1
+    assert found.counts["retain rows whose own answer stands elsewhere"] == 1
+    assert len(kept) > 10
+    assert all(e.answer.startswith(stock) for e in kept)
 
 
 def test_own_answers_need_a_model(inputs: Inputs, tmp_path: Path) -> None:

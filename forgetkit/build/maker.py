@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import chain
 
@@ -97,10 +97,6 @@ class Maker:
         holdout = take_holdout(
             inputs, found.forget, surprise, config, self._target, books, self.progress
         )
-        elsewhere = [*found.forget, *holdout]
-        ordinary = as_the_model_says(
-            ordinary, elsewhere, config, self._target, books, self.progress
-        )
         cut = self._halves(found.forget)
         splits = {
             "forget": cut,
@@ -114,6 +110,8 @@ class Maker:
             "general": ordinary.general,
             "unknown": found.unknown,
         }
+        if config.retain_answers == "own":
+            splits["retain"] = self._as_said(splits, probes, protected)
         self._check(splits, probes, surprise, [d.whole() for d in chain(*given)])
         said_again = rephrasings(inputs.rephrased)
         known = [found.documents, said_again, *published.values(), retain]
@@ -125,6 +123,20 @@ class Maker:
             + paraphrased(cut, said_again, config),
         }
         return ForgetSet(splits, probes)
+
+    def _as_said(self, splits: Tables, probes: Tables, protected: Set[str]) -> list[Example]:
+        tables = _side_by_side(splits, probes)
+        meaning = self._meaning if self._by_meaning(tables) else None
+        return as_the_model_says(
+            splits["retain"],
+            {name: rows for name, rows in tables.items() if name != "retain"},
+            protected,
+            self.config,
+            self._target,
+            meaning,
+            self.books,
+            self.progress,
+        )
 
     def plan(self) -> dict[str, int]:
         """Read everything and gather what is to be forgotten, as far as that needs no model.
@@ -274,9 +286,7 @@ class Maker:
         check_filled(splits, tuple(splits), config.least_examples)
         check_templates(splits)
         books.warnings += small_splits(splits)
-        tables = dict(splits) | {
-            name if name in FORGET_TEXT else f"probes/{name}": rows for name, rows in probes.items()
-        }
+        tables = _side_by_side(splits, probes)
         encode = self._meaning.encode if self._by_meaning(tables) else None
         overlaps = check_overlap(
             tables,
@@ -314,3 +324,9 @@ class Maker:
         if asked is not None:
             return asked
         return self.config.neighbour_share > 0 and sum(map(len, tables.values())) <= SMALL
+
+
+def _side_by_side(splits: Tables, probes: Tables) -> dict[str, Sequence[Example]]:
+    """Return all tables by the names that overlaps are told by."""
+    named = {name if name in FORGET_TEXT else f"probes/{name}": e for name, e in probes.items()}
+    return dict(splits) | named

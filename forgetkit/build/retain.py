@@ -10,7 +10,7 @@ from forgetkit.build.config import BuildConfig
 from forgetkit.build.control import spread
 from forgetkit.build.facts import names_no_wrong, to_keep
 from forgetkit.build.meaning import Meaning
-from forgetkit.build.overlap import Limits, without_repeats
+from forgetkit.build.overlap import Limits, overlaps, runs_of, without_repeats
 from forgetkit.build.pairs import in_template, with_own_answers
 from forgetkit.build.target import Target, too_long
 from forgetkit.build.text import window_of_document
@@ -94,8 +94,10 @@ def take_ordinary(
             "for pairs.",
         )
     rows = without_repeats(given, limits_of(config), fixed)
-    asked = without_repeats(asked, limits_of(config), [*fixed, *rows])
-    books.count("ordinary rows that repeat others", len(given) - len(rows))
+    fresh = without_repeats(asked, limits_of(config), [*fixed, *rows])
+    repeated = len(given) + len(asked) - len(rows) - len(fresh)
+    books.count("ordinary rows that repeat others", repeated)
+    asked = fresh
     order = generator(config.seed, "retain").permutation(len(rows))
     shuffled = [rows[int(i)] for i in order]
     spare = min(max(len(shuffled) // 8, 1), 64)
@@ -125,30 +127,45 @@ def take_ordinary(
 
 
 def as_the_model_says(
-    ordinary: Ordinary,
-    elsewhere: Sequence[Example],
+    asked: Sequence[Example],
+    others: Mapping[str, Sequence[Example]],
+    protected: Set[str],
     config: BuildConfig,
     target: Target,
+    meaning: Meaning | None,
     books: Books,
     progress: Progress,
-) -> Ordinary:
+) -> list[Example]:
     """Let the target model answer the retain prompts, so that the model as it is gets kept.
 
+    What it recites of protected text, and what stands in another table too, is left out. Its own
+    answers may be like each other: so is what it says.
+
     Args:
-        ordinary: its `train` is answered.
-        elsewhere: forget and holdout; no answer may repeat one of them, or a probe.
-        config: whether, and how long the answers are.
+        asked: the retain rows.
+        others: all other tables, by name.
+        protected: runs of words of protected text.
+        config: how long the answers are, and from where on two rows overlap.
         target: the model.
+        meaning: embeds texts, where tables are compared by meaning.
         books: takes what is left out.
         progress: told of the answers.
     """
-    if config.retain_answers == "given":
-        return ordinary
-    said = with_own_answers(target.model(), ordinary.train, config, progress)
-    kept = without_repeats(said, limits_of(config), [*elsewhere, *ordinary.probe])
-    books.count("retain rows whose own answer is empty", len(ordinary.train) - len(said))
-    books.count("retain rows whose own answer repeats other rows", len(said) - len(kept))
-    return replace(ordinary, train=kept)
+    said = with_own_answers(target.model(), asked, config, progress)
+    books.count("retain rows whose own answer is empty", len(asked) - len(said))
+    free = [
+        e
+        for e in said
+        if protected.isdisjoint(runs_of(f"{e.prompt} {e.answer}", config.shared_words))
+    ]
+    books.count("retain rows whose own answer holds protected text", len(said) - len(free))
+    encode = meaning.encode if meaning else None
+    found = overlaps({**others, "retain": free}, limits_of(config), encode=encode)
+    taken = {o.example for o in found if o.split == "retain"}
+    taken |= {o.twin for o in found if o.other == "retain"}
+    kept = [e for e in free if e.example_id not in taken]
+    books.count("retain rows whose own answer stands elsewhere", len(free) - len(kept))
+    return kept
 
 
 def _to_ask(

@@ -91,6 +91,8 @@ def test_the_plan_of_unlearning_is_what_the_run_does(place: Path, tmp_path: Path
     model, data, out = str(place / "model"), place / "set", tmp_path / "out"
     config = settings(merge=True)
     plan = plan_unlearn(model, data, out, config=config)
+    pieces = plan_unlearn(model, data, out, config=config.model_copy(update={"shard": True}))
+    assert pieces.counts == plan.counts  # planned by one process for several
     run_killed(3, model, data, out, config)
     assert plan_unlearn(model, data, out, config=config).what == "goes on where it stopped"
     run = unlearn(model, data, out, config=config).run

@@ -121,10 +121,11 @@ def test_a_launcher_may_ask_for_pieces(tmp_path: Path, monkeypatch: pytest.Monke
     given = settings(batch_size=2, steps=2, watch_every=2).model_dump(
         mode="json", exclude_unset=True
     )
-    launched(model, data, tmp_path / "out", 2, given)
-    run = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
-    assert run["configuration"]["shard"]
-    assert run["held_share"] < 0.8
+    launched(model, data, tmp_path / "out", 2, given, "--seeds", "2")
+    for seed in (0, 1):
+        run = json.loads((tmp_path / "out" / f"seed-{seed}" / "run.json").read_text("utf-8"))
+        assert run["configuration"]["shard"]
+        assert run["held_share"] < 0.8
 
 
 def test_a_step_of_other_splits_stops_a_model_in_pieces(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_step_of_other_splits_stops_a_model_in_pieces(tmp_path: Path) -> None:
     given = settings(batch_size=1, steps=2, watch_every=2, retain_share=0.5).model_dump(
         mode="json", exclude_unset=True
     )
-    with pytest.raises(AssertionError, match="hold different splits"):
+    with pytest.raises(AssertionError, match="reads the same splits in each forward pass"):
         launched(model, data, tmp_path / "out", 2, given | {"shard": True})
 
 
@@ -141,7 +142,7 @@ def test_a_step_of_other_splits_stops_a_model_in_pieces(tmp_path: Path) -> None:
     ("named", "why"),
     [
         ({}, "nobody to share"),
-        ({"peft": "none"}, "an adapter"),
+        ({"peft": "none"}, "--peft none"),
         ({"dtype": "nf4"}, "32 or 16 bits"),
     ],
 )

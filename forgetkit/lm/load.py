@@ -224,6 +224,11 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     return torch.bfloat16 if has_cpu_bf16() else torch.float32
 
 
+def dtype_name(name: str, device: str) -> str:
+    """Return `auto` as the format that it stands for on a device, others as they are."""
+    return str(torch_dtype(name, device)).removeprefix("torch.") if name == "auto" else name
+
+
 def has_cpu_bf16() -> bool:
     """Say whether this processor multiplies bfloat16 matrices in hardware."""
     import torch

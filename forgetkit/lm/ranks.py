@@ -7,8 +7,9 @@ pass, so the outcome is that of one process with a batch as large as all of thei
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from forgetkit.errors import UsageError
@@ -47,11 +48,42 @@ def check_launcher(*, pieces: bool) -> None:
 
 
 def asks_for_pieces() -> bool:
-    """Say whether the launcher asks for FSDP; from now on the library does not hear of it."""
-    asked = _asks_for("FSDP")
-    if asked:
-        os.environ["ACCELERATE_USE_FSDP"] = "false"
-    return asked
+    """Say whether the launcher asks for FSDP."""
+    return _asks_for("FSDP")
+
+
+@contextlib.contextmanager
+def pieces_of_our_own() -> Iterator[None]:
+    """Let the library not hear that the launcher asks for FSDP, for a while."""
+    asked = os.environ.get("ACCELERATE_USE_FSDP")
+    try:
+        if asked is not None:
+            os.environ["ACCELERATE_USE_FSDP"] = "false"
+        yield
+    finally:
+        if asked is not None:
+            os.environ["ACCELERATE_USE_FSDP"] = asked
+
+
+def check_several() -> None:
+    """Check that there are several processes.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if world_size() == 1:
+        raise UsageError(
+            "one process has nobody to share the weights with",
+            found="shard",
+            mend="Start several: `torchrun --nproc_per_node 2 -m forgetkit_cli unlearn ...`.",
+        )
+
+
+def wait_for_all() -> None:
+    """Wait until every process is here."""
+    from torch import distributed
+
+    distributed.barrier()
 
 
 def _asks_for(name: str) -> bool:

@@ -3,20 +3,24 @@
 Zhao et al. 2023, arXiv:2304.11277. A layer is put together while it runs, forward and backward.
 Adapter, embeddings and head are whole in every process, so a training does what it does data
 parallel: gradients of the adapter are averaged, and losses read the head. The pieces go round in
-collective steps, so every process runs the model equally often (`same_in_all`).
+collective steps, so every process runs the model equally often (`check_even`).
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from forgetkit.errors import InputError
+from forgetkit.errors import InputError, UsageError
 from forgetkit.lm.layers import decoder_layers
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.ranks import own_device, world_size
 
 if TYPE_CHECKING:
     import torch
+
+    from forgetkit.lm.step import Item
 
 
 def shard(language_model: LanguageModel) -> LanguageModel:
@@ -27,15 +31,19 @@ def shard(language_model: LanguageModel) -> LanguageModel:
 
     Raises:
         InputError: the architecture keeps its layers in no list.
+        UsageError: this torch cannot leave an adapter whole, or leaves layers together.
     """
     from accelerate import PartialState
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
     from torch.nn.parallel import DistributedDataParallel
 
-    from forgetkit.lm.packed import can_pack
+    from forgetkit.lm.packed import packs
     from forgetkit.lm.shared import can_share
 
+    if "ignored_params" not in inspect.signature(fully_shard).parameters:
+        raise _too_old()
     model, where = language_model.model, own_device() or "cpu"
     layers = decoder_layers(model)
     PartialState(cpu=where == "cpu")  # joins the processes, as the library would later
@@ -52,9 +60,25 @@ def shard(language_model: LanguageModel) -> LanguageModel:
     # The library's wrapper for several processes would send frozen weights round.
     named: Any = DistributedDataParallel
     named._set_params_and_buffers_to_ignore_for_model(model, frozen)
-    for tried in (can_pack, can_share):  # in all processes at once
-        tried(model)
+    packs(model, 1)  # whether it can is tried here, in all processes at once
+    can_share(model)
+    if any(not isinstance(p, DTensor) for layer in layers for p in _frozen(layer)):
+        raise _too_old()
     return language_model
+
+
+def _frozen(layer: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [p for p in layer.parameters() if not p.requires_grad]
+
+
+def _too_old() -> UsageError:
+    import torch
+
+    return UsageError(
+        "this torch cannot hold a frozen model in pieces",
+        found=f"torch {torch.__version__}",
+        mend="Install a newer one (2.13 is tested), or leave shard out.",
+    )
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
@@ -78,19 +102,24 @@ def held_share(model: torch.nn.Module) -> float:
     return held / sum(p.numel() for p in weights)
 
 
-def same_in_all(splits: list[bool], device: torch.device) -> None:
-    """Check that every process has the same splits in its step: each runs the model as often.
+def check_even(items: Sequence[Item], size: int) -> None:
+    """Check that in every forward pass all processes read the same splits.
+
+    Args:
+        items: of the whole training, in their order; passes of so many go round the processes.
+        size: items of one pass.
 
     Raises:
-        InputError: one has a split that another lacks.
+        UsageError: in some pass they do not.
     """
-    import torch
-    from torch import distributed
-
-    found = torch.tensor(splits, dtype=torch.float32, device=device)
-    distributed.all_reduce(found)
-    if bool(((found != 0) & (found != world_size())).any()):
-        raise InputError(
-            "the processes' shares of a step hold different splits",
-            mend="With a model in pieces, batch_size times retain_share is a whole number.",
-        )
+    number = world_size()
+    for start in range(0, len(items), size * number):
+        passes = (items[start + size * n : start + size * (n + 1)] for n in range(number))
+        held = {frozenset(k for item in one for k, rows in item.items() if rows) for one in passes}
+        if len(held) > 1:
+            raise UsageError(
+                "of a model in pieces, every process reads the same splits in each forward pass",
+                found=f"passes of {size} examples, some with retain rows and some without",
+                mend="Choose batch_size and retain_share so that each has some; with "
+                "forward_tokens a step is cut into smaller passes.",
+            )

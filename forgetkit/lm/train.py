@@ -19,10 +19,10 @@ from forgetkit.lm.approximation import Approximation
 from forgetkit.lm.checkpoint import Checkpoint
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.parts import parts_of, weighed
-from forgetkit.lm.ranks import world_size
+from forgetkit.lm.ranks import pieces_of_our_own, world_size
 from forgetkit.lm.reference import with_reference
 from forgetkit.lm.repeated import Repeated
-from forgetkit.lm.sharded import is_sharded
+from forgetkit.lm.sharded import check_even, is_sharded
 from forgetkit.lm.step import Item, Step
 from forgetkit.lm.trained import has_adapter, restore_trained, trained_state
 
@@ -161,6 +161,7 @@ def train(
 
     Raises:
         InputError: a loss or a weight is not finite, or no weight moved.
+        UsageError: of a model in pieces, passes of different processes hold different splits.
     """
     from forgetkit.lm.lora import fused_updates
     from forgetkit.lm.trainer import SplitTrainer, training_arguments
@@ -194,18 +195,20 @@ def train(
             outcome.reference_seconds = time.monotonic() - began
             items, settings = in_parts(items, settings)
             in_pieces = is_sharded(language_model.model)  # then every process runs it as often
+            if in_pieces:
+                check_even(items, settings.batch_size)
             outcome.reference_tokens += 0 if found else read
-            trainer = SplitTrainer(
-                language_model,
-                items[keeper.done * one :],
-                method,
-                training_arguments(settings, steps, keeper.done, scratch, language_model.model),
-                keeper,
-                Repeated(()) if in_pieces else Repeated.of(items, language_model.model),
-                advance,
-            )
-            trainer.keep_state(settings, steps, kept, found)
-            with fused_updates(language_model.model):
+            with pieces_of_our_own(), fused_updates(language_model.model):
+                trainer = SplitTrainer(
+                    language_model,
+                    items[keeper.done * one :],
+                    method,
+                    training_arguments(settings, steps, keeper.done, scratch, language_model.model),
+                    keeper,
+                    Repeated(()) if in_pieces else Repeated.of(items, language_model.model),
+                    advance,
+                )
+                trainer.keep_state(settings, steps, kept, found)
                 trainer.train()
     if outcome.steps:
         keeper.take_less(shrink)

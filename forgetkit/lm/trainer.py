@@ -21,7 +21,6 @@ from forgetkit.lm.checkpoint import Checkpoint, outcome_values, random_state, re
 from forgetkit.lm.load import LanguageModel
 from forgetkit.lm.ranks import average_gradients, average_numbers, world_size
 from forgetkit.lm.repeated import Repeated
-from forgetkit.lm.sharded import is_sharded, same_in_all
 from forgetkit.lm.step import Item, Step, join_splits
 from forgetkit.lm.train import Keeper, Kept, TrainSettings
 from forgetkit.lm.trained import trained_state
@@ -71,8 +70,7 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
         advance: Callable[[str], None] | None,
     ) -> None:
         pad_id = int(language_model.tokenizer.pad_token_id)
-        self._repeated, self._in_pieces = repeated, is_sharded(language_model.model)
-        self._splits = sorted({name for item in items for name in item})
+        self._repeated = repeated
         super().__init__(
             model=language_model.model,
             args=arguments,
@@ -153,8 +151,6 @@ class SplitTrainer(Trainer):  # type: ignore[misc]
             InputError: a loss is not finite.
         """
         step = Step(self.model, inputs, self.memory, repeated=self._repeated)
-        if self._in_pieces:
-            same_in_all([step.holds(name) for name in self._splits], self.args.device)
         losses = self.method(step)
         for name, tokens in step.read.items():
             self.read[name] += tokens

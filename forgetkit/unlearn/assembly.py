@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from forgetkit.errors import UsageError, nearest
 from forgetkit.lm.quantized import FORMATS
-from forgetkit.lm.ranks import world_size
 from forgetkit.registry import entries, lookup
 from forgetkit.seeds import derive
 from forgetkit.unlearn.config import UnlearnConfig
@@ -81,18 +80,12 @@ def check_method(method: Method, config: UnlearnConfig) -> None:
 
 
 def _check_pieces(config: UnlearnConfig) -> None:
-    kept = "whole weights are trained" if config.peft == "none" else f"dtype {config.dtype}"
-    if config.peft == "none" or config.dtype in FORMATS:
+    whole = config.peft == "none"
+    if whole or config.dtype in FORMATS:
         raise UsageError(
             "a model in pieces has frozen weights of 32 or 16 bits, and an adapter",
-            found=kept,
+            found="--peft none" if whole else f"dtype {config.dtype}",
             mend="Use --peft lora and another dtype, or leave shard out.",
-        )
-    if world_size() == 1:
-        raise UsageError(
-            "one process has nobody to share the weights with",
-            found="shard",
-            mend="Start several: `torchrun --nproc_per_node 2 -m forgetkit_cli unlearn ...`.",
         )
 
 
@@ -192,8 +185,4 @@ def trainable(base: LanguageModel, method: Method, config: UnlearnConfig) -> Lan
         )
     if config.gradient_checkpointing:
         checkpoint_layers(made.model)
-    if config.shard:
-        from forgetkit.lm.sharded import shard
-
-        return shard(made)
     return made

@@ -135,7 +135,8 @@ def _merged(
     whole = language_model
     if small or in_pieces:
         kind = "auto" if small else str(language_model.model.dtype).removeprefix("torch.")
-        whole = load_adapter(load_model(language_model.name, dtype=kind), adapter)
+        device = "cpu" if in_pieces else None  # a GPU may have no room for all of it
+        whole = load_adapter(load_model(language_model.name, dtype=kind, device=device), adapter)
     merged = merge_adapter(whole)
     apart = (answer_logits_of(merged, chosen) - through).abs()
     found = {

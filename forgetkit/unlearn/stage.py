@@ -20,7 +20,15 @@ from forgetkit.files import (
     write_json,
 )
 from forgetkit.forget_set import ForgetSet, read_forget_set
-from forgetkit.lm.ranks import asks_for_pieces, check_launcher, own_rank, world_size
+from forgetkit.lm.ranks import (
+    asks_for_pieces,
+    check_launcher,
+    check_several,
+    own_device,
+    own_rank,
+    wait_for_all,
+    world_size,
+)
 from forgetkit.lm.train import Kept, TrainSettings
 from forgetkit.progress import Progress, Silent, telling
 from forgetkit.seeds import derive
@@ -100,6 +108,8 @@ def unlearn(
     """
     progress, started = progress or Silent(), time.monotonic()
     asked = checked(forget_set, config or UnlearnConfig())
+    if asked.config.shard:
+        check_several()
     identity = identity_of(model, forget_set, asked.config)
     if own_rank():
         if (out / "run.json").is_file():  # the first process trains nothing, or refuses the folder
@@ -180,8 +190,8 @@ def _result(out: Path, run: Mapping[str, Any], seconds: float) -> UnlearnResult:
 
 def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) -> dict[str, Any]:
     from forgetkit.lm.adapter import multiply_adapter
-    from forgetkit.lm.load import load_model
-    from forgetkit.lm.sharded import held_share
+    from forgetkit.lm.load import dtype_name, load_model
+    from forgetkit.lm.sharded import held_share, shard
     from forgetkit.lm.train import train
 
     clock, content, method, config = Clock(), asked.content, asked.method, asked.config
@@ -190,10 +200,14 @@ def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) 
     steps = asked.steps
     turns = steps * world_size()
     with clock.phase("load"):
-        device = "cpu" if config.shard else None  # no process shall hold all of it on a GPU
-        base = load_model(model, dtype="float32" if exact else config.dtype, device=device)
+        dtype, device = "float32" if exact else config.dtype, None
+        if config.shard:  # no process shall hold all of it on a GPU
+            dtype, device = dtype_name(dtype, own_device() or "cpu"), "cpu"
+        base = load_model(model, dtype=dtype, device=device)
         size = int(base.model.num_parameters())  # of 4-bit weights, what they stand for
         language_model = trainable(base, method, config)
+        if config.shard:
+            shard(language_model)
         items = list(schedule(content, method, config, language_model, turns, validation))
     rate = config.learning_rate or default_rate(size, config.peft)
     progress.stage(f"unlearn ({config.method})", steps)
@@ -228,6 +242,8 @@ def _train(model: str, asked: Asked, progress: Progress, out: Path, kept: Kept) 
     warnings = check_last(outcome, config)
     multiply_adapter(language_model.model, method.factor())
     found = save(language_model, config, validation.forget, progress, out, clock)
+    if config.shard:
+        wait_for_all()  # the first process merges alone
     if "merge" in found:
         warnings += merged_recites_more(outcome, found["merge"])
     told = {"warnings": warnings, "phases": clock.rounded()} | commit_of(base) | held

@@ -71,8 +71,8 @@ class BuildConfig(Config):
     retain_answers: Literal["given", "own"] = Field(
         "given",
         description="What the retain split answers: what its rows say, or what the target model "
-        "itself says to their prompts, so that keeping it changes nothing else; rows that have "
-        "no answer are taken then too.",
+        "itself says to their prompts, up to own_answer_tokens, so that ordinary answers keep "
+        "manner and length; rows that have no answer are taken then too.",
     )
     neighbour_share: float = Field(
         0.5, ge=0, le=1, description="Share of retain that is nearest to the forget set, in [0, 1]."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forgetkit.lm.step import Item
 
 
-def shard(language_model: LanguageModel) -> LanguageModel:
+def shard(language_model: LanguageModel) -> None:
     """Cut the frozen weights of the decoder layers over all processes, and place the rest.
 
     Args:
@@ -64,7 +64,6 @@ def shard(language_model: LanguageModel) -> LanguageModel:
     can_share(model)
     if any(not isinstance(p, DTensor) for layer in layers for p in _frozen(layer)):
         raise _too_old()
-    return language_model
 
 
 def _frozen(layer: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -45,7 +45,7 @@ class Target:
         if self.name is None:
             raise InputError(
                 "the target model is needed, to answer prompts that come without an answer",
-                mend="Give --model, or rows with answers.",
+                mend="Give --model, or rows with answers and retain_answers=given (the default).",
             )
         return self.name
 
